@@ -1,0 +1,1 @@
+"""Training: the one mended SpeechBrain Brain and what is built on it."""

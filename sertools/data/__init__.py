@@ -1,0 +1,1 @@
+"""Records, manifests, folds, audio, caches and batches."""

@@ -1,0 +1,1 @@
+"""Networks in plain torch: they know no files, no YAML and no SpeechBrain."""

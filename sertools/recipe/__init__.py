@@ -1,0 +1,1 @@
+"""The recipe engine: command line, configuration, stages, markers, lock, launch."""

@@ -1,0 +1,1 @@
+"""Metrics, intervals and calibration, in numpy and scikit-learn."""
