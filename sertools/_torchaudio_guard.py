@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib.abc
 import importlib.machinery
+import re
 import sys
 from types import ModuleType
 
@@ -38,7 +39,7 @@ class _TolerantLoader(importlib.abc.Loader):
         try:
             self.loader.exec_module(module)
         except (OSError, RuntimeError) as error:  # missing CUDA library; other CUDA release
-            reason = str(error).strip().splitlines()[0]
+            reason = _first_line(error)
             _fill_stand_in(module)
 
 
@@ -64,6 +65,11 @@ def _fill_stand_in(module: ModuleType) -> None:
     module._IS_TORCHAUDIO_EXT_AVAILABLE = False
     module._IS_ALIGN_AVAILABLE = False
     module.fail_if_no_align = refuse
+
+
+def _first_line(error: Exception) -> str:
+    """Return the error's first line, with files named without their folders."""
+    return re.sub(r"\S*/", "", str(error).strip().splitlines()[0])
 
 
 def install() -> None:

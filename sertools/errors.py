@@ -1,4 +1,4 @@
-"""Errors that a user can mend: said in words, without a traceback, with an exit code of their own."""
+"""Errors that a user can mend: said in words, without a traceback, each with an exit code."""
 
 from __future__ import annotations
 

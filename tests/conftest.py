@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 import pytest
-
 import sertools  # noqa: F401  mends torchaudio before anything imports it
 
 REPOSITORY = Path(__file__).resolve().parents[1]

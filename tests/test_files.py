@@ -1,0 +1,38 @@
+"""Published files are whole or absent."""
+
+import hashlib
+
+import pytest
+from sertools.errors import DataError
+from sertools.files import publish, read_json, sha256, write_json, write_text
+
+
+def test_failure_keeps_the_old_content_and_leaves_nothing_behind(tmp_path):
+    target = write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(RuntimeError), publish(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_folder_is_published_as_one(tmp_path):
+    for content in ("one", "two"):
+        with publish(tmp_path / "folder") as temporary:
+            (temporary / "deep").mkdir(parents=True)
+            (temporary / "deep" / "file").write_text(content)
+    assert (tmp_path / "folder" / "deep" / "file").read_text() == "two"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_json_round_trip_and_hash(tmp_path):
+    value = {"b": 1, "a": ["ä", None, 0.1]}
+    path = write_json(tmp_path / "x.json", value)
+    assert read_json(path) == value
+    assert sha256(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_long_problem_lists_are_cut_and_counted():
+    text = str(DataError("bad", [f"file {number}" for number in range(30)], remedy="fix"))
+    assert "file 19" in text and "file 20" not in text
+    assert "and 10 more" in text and text.endswith("To mend it: fix")
