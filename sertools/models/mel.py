@@ -1,0 +1,60 @@
+"""From waveform to frames for small models: log-mel bands, normalised, stacked, projected."""
+
+from __future__ import annotations
+
+import torch
+import torchaudio.functional
+from torch import Tensor, nn
+
+from sertools.models.config import EncoderConfig
+
+LOG_FLOOR = 1e-6
+"""Added to mel energies before the logarithm, so that digital silence stays finite."""
+
+
+class MelFrontEnd(nn.Module):
+    """Log-mel bands of 25 ms windows every 10 ms; neighbours stacked; Linear to the blocks' width.
+
+    Bands are normalised per utterance over valid frames only, so padding changes nothing.
+    """
+
+    def __init__(self, config: EncoderConfig):
+        super().__init__()
+        self.window, self.hop = config.sample_rate // 40, config.sample_rate // 100
+        self.stack, self.per_bin = config.mel_stack, config.mel_norm == "bin"
+        self.fft = 2 ** (self.window - 1).bit_length()
+        banks = torchaudio.functional.melscale_fbanks(
+            self.fft // 2 + 1, 20.0, config.sample_rate / 2, config.num_mels, config.sample_rate
+        )
+        self.register_buffer("banks", banks, persistent=False)
+        self.register_buffer("taper", torch.hann_window(self.window), persistent=False)
+        self.linear = nn.Linear(config.num_mels * config.mel_stack, config.dim)
+
+    def forward(self, waveforms: Tensor, samples: Tensor | None) -> Tensor:
+        """Map (B, L) waveforms with (B,) valid samples (None: all) to (B, T, D) frames."""
+        with torch.autocast(waveforms.device.type, enabled=False):
+            bands = self.normalise(self.log_mel(waveforms.float()), samples)
+        frames = bands.shape[1] // self.stack
+        stacked = bands[:, : frames * self.stack].reshape(bands.shape[0], frames, -1)
+        return self.linear(stacked)
+
+    def log_mel(self, waveforms: Tensor) -> Tensor:
+        """Map (B, L) to (B, M, bands), M = 1 + (L - window) // hop."""
+        windows = waveforms.unfold(1, self.window, self.hop) * self.taper
+        power = torch.fft.rfft(windows, n=self.fft).abs().square()
+        return (power @ self.banks + LOG_FLOOR).log()
+
+    def normalise(self, bands: Tensor, samples: Tensor | None) -> Tensor:
+        """Give zero mean and unit variance to the valid frames of each utterance."""
+        over = 1 if self.per_bin else (1, 2)
+        if samples is None:
+            valid = bands.new_ones(1, bands.shape[1], 1)
+        else:
+            count = (samples - self.window) // self.hop + 1
+            valid = torch.arange(bands.shape[1], device=bands.device)[None] < count[:, None]
+            valid = valid[..., None].to(bands.dtype)
+        total = valid.sum(1, keepdim=True) * (1 if self.per_bin else bands.shape[2])
+        mean = (bands * valid).sum(over, keepdim=True) / total
+        centred = bands - mean
+        variance = (centred.square() * valid).sum(over, keepdim=True) / total
+        return centred * (variance + 1e-5).rsqrt()

@@ -1,0 +1,85 @@
+"""What tells frames their order: convolutions over time, added to the frames."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sertools.models.config import EncoderConfig
+
+
+def build_position(config: EncoderConfig) -> nn.Module | None:
+    """Return the module for `config.position`: (B, T, D), valid (B, T, 1) or None -> (B, T, D)."""
+    if config.position == "conv":
+        return ConvPosition(config.dim, config.position_kernel, config.position_groups)
+    if config.position == "stack":
+        return ConvStackPosition(
+            config.dim, config.position_kernel, config.position_groups, config.position_depth
+        )
+    if config.position == "depthwise":
+        return DepthwisePosition(config.dim, config.position_kernel)
+    return None
+
+
+def silence(x: Tensor, valid: Tensor | None) -> Tensor:
+    """Zero the padded frames of (B, T, D), so that convolutions see the same as without them."""
+    return x if valid is None else x.masked_fill(~valid, 0.0)
+
+
+class ConvPosition(nn.Module):
+    """One wide grouped convolution with weight norm over its taps, then GELU (wav2vec 2.0).
+
+    The weight norm stays a parametrisation (`gain`, `direction`), so that training and parameter
+    counts are those of the published models.
+    """
+
+    def __init__(self, dim: int, kernel: int, groups: int):
+        super().__init__()
+        self.groups = groups
+        self.gain = nn.Parameter(torch.empty(1, 1, kernel))
+        self.direction = nn.Parameter(torch.empty(dim, dim // groups, kernel))
+        self.bias = nn.Parameter(torch.zeros(dim))
+        nn.init.normal_(self.direction, std=2 / (kernel * dim) ** 0.5)
+        with torch.no_grad():
+            self.gain.copy_(self.direction.norm(dim=(0, 1), keepdim=True))
+
+    def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
+        """Return what is added to (B, T, D)."""
+        norm = self.direction.norm(dim=(0, 1), keepdim=True)
+        weight = self.direction * (self.gain / norm)
+        kernel = weight.shape[-1]
+        frames = silence(x, valid).transpose(1, 2)
+        y = F.conv1d(frames, weight, self.bias, padding=kernel // 2, groups=self.groups)
+        return F.gelu(y[..., : x.shape[1]]).transpose(1, 2)
+
+
+class ConvStackPosition(nn.Module):
+    """Several grouped convolutions, each with LayerNorm without affine and GELU (data2vec 2.0)."""
+
+    def __init__(self, dim: int, kernel: int, groups: int, depth: int):
+        super().__init__()
+        self.convs = nn.ModuleList(
+            nn.Conv1d(dim, dim, kernel, padding=kernel // 2, groups=groups) for _ in range(depth)
+        )
+
+    def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
+        """Return what is added to (B, T, D)."""
+        frames, dim = x.shape[1:]
+        for conv in self.convs:
+            y = conv(silence(x, valid).transpose(1, 2))[..., :frames].transpose(1, 2)
+            x = F.gelu(F.layer_norm(y, (dim,)))
+        return x
+
+
+class DepthwisePosition(nn.Module):
+    """One convolution per channel, then GELU: the cheapest on a CPU."""
+
+    def __init__(self, dim: int, kernel: int):
+        super().__init__()
+        self.conv = nn.Conv1d(dim, dim, kernel, padding=kernel // 2, groups=dim)
+
+    def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
+        """Return what is added to (B, T, D)."""
+        y = self.conv(silence(x, valid).transpose(1, 2))
+        return F.gelu(y[..., : x.shape[1]]).transpose(1, 2)

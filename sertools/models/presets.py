@@ -1,0 +1,87 @@
+"""Named encoders: the published architectures, and a small one that a CPU trains."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from sertools.errors import ConfigError
+from sertools.models.config import EncoderConfig
+from sertools.models.encoder import SpeechEncoder
+
+_BASE = {
+    "frontend": "conv",
+    "conv_norm": "group",
+    "dim": 768,
+    "num_layers": 12,
+    "num_heads": 12,
+    "ffn_dim": 3072,
+    "block_norm": "post",
+    "input_norm": True,
+    "final_norm": False,
+    "position": "conv",
+    "position_kernel": 128,
+}
+_LARGE = {
+    **_BASE,
+    "conv_norm": "layer",
+    "normalise_waveform": True,
+    "dim": 1024,
+    "num_layers": 24,
+    "num_heads": 16,
+    "ffn_dim": 4096,
+    "block_norm": "pre",
+    "input_norm": False,
+    "final_norm": True,
+}
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {},
+    "wavlm_base": {**_BASE, "bias": "gated"},
+    "wavlm_base_plus": {**_BASE, "bias": "gated"},
+    "wavlm_large": {**_LARGE, "bias": "gated"},
+    "hubert_base": {**_BASE, "normalise_waveform": True},
+    "hubert_large": {**_LARGE, "conv_bias": True},
+    "wav2vec2_base": {**_BASE, "normalise_waveform": True},
+    "wav2vec2_large": {**_LARGE, "conv_bias": True},
+    "wav2vec2_large_post": {
+        **_LARGE,
+        "conv_norm": "group",
+        "block_norm": "post",
+        "input_norm": True,
+        "final_norm": False,
+    },
+}
+"""Settings of `EncoderConfig` by name; later rooms add theirs.
+
+`wav2vec2_large` is the layer-norm form (LV-60, robust, XLS-R); `wav2vec2_large_post` the form
+of the first release on LibriSpeech. Group-norm models hardly see the waveform's level.
+"""
+
+
+def preset_config(preset: str = "small", **overrides: Any) -> EncoderConfig:
+    """Return the configuration of `preset` with some settings replaced.
+
+    Raises:
+        ConfigError: for a preset or a setting that does not exist.
+    """
+    if preset not in PRESETS:
+        raise ConfigError(
+            f"There is no encoder preset {preset!r}.", remedy=f"choose from {', '.join(PRESETS)}"
+        )
+    known = {field.name for field in dataclasses.fields(EncoderConfig)}
+    unknown = sorted(set(overrides) - known)
+    if unknown:
+        raise ConfigError(
+            f"Encoder preset {preset}: unknown settings {', '.join(unknown)}.",
+            remedy=f"known settings are {', '.join(sorted(known))}",
+        )
+    return EncoderConfig(**{**PRESETS[preset], **overrides})
+
+
+def build_encoder(preset: str = "small", **overrides: Any) -> SpeechEncoder:
+    """Build an encoder with fresh weights from a preset and overriding settings.
+
+    Raises:
+        ConfigError: for a preset or a setting that does not exist.
+    """
+    return SpeechEncoder(preset_config(preset, **overrides))
