@@ -1,0 +1,23 @@
+#!/usr/bin/env python3
+"""mini: a corpus that the recipe synthesises itself. `python run.py --help` shows the options."""
+
+from prepare import records
+from synthesise import download as synthesise
+
+from sertools.recipe import Recipe
+from sertools.stages import download, evaluate, features, prepare, report, train
+
+recipe = Recipe(
+    __file__,
+    stages=[
+        download(synthesise),  # the voices -> downloads/
+        prepare(records),  # downloads/ -> data/all: manifest and folds
+        features(),  # a frozen upstream's layers, where the configuration names one
+        train(),  # one model per fold and seed
+        evaluate(),  # predictions and scores per fold and seed
+        report(),  # RESULTS.md, results.json, report.html
+    ],
+)
+
+if __name__ == "__main__":
+    recipe.main()
