@@ -1,0 +1,45 @@
+"""What a trainer gets: one fold and seed, with everything that comes from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sertools.data.record import Record
+
+
+@dataclass
+class FoldWork:
+    """One unit of training: the utterances of a fold, a seed, a folder and a machine."""
+
+    manifest: dict[str, Record]
+    """Every utterance of the corpus, by id."""
+    train: list[str]
+    """Ids to learn from."""
+    dev: list[str]
+    """Ids that select the best epoch; empty: the last epoch is taken."""
+    classes: list[str]
+    """Class names in the order of the model's outputs."""
+    data_folder: Path
+    """Folder of the release that the records' paths start from."""
+    features: Path | None
+    """Folder of the feature cache; None where a recipe has none."""
+    folder: Path
+    """Where everything about this unit is written."""
+    seed: int
+    """Of weights, data order, masks and dropout."""
+    device: str
+    """auto, cpu or cuda."""
+    precision: str
+    """fp32 or bf16."""
+    num_workers: int
+    """Processes that load data, per rank; 0 loads in the training process."""
+    should_stop: Callable[[], bool]
+    """Says whether a signal asked to stop."""
+    say: Callable[[str], None]
+    """Prints one line for the user."""
+    rank: int = 0
+    world_size: int = 1
