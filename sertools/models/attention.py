@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
 from sertools.models.bias import Gate
 from sertools.models.config import EncoderConfig
+from torch import Tensor, nn
 
 
 class SelfAttention(nn.Module):
@@ -57,7 +56,9 @@ class SelfAttention(nn.Module):
         return bias is not None and bias.requires_grad and bias.device.type == "cpu"
 
 
-def _explicit(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, dropout_p: float):
+def _explicit(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, dropout_p: float
+):
     logits = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
     if attn_mask is not None:
         logits = logits + attn_mask

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
-
 from sertools.models.config import EncoderConfig
+from torch import Tensor, nn
 
 
 class GatedRelativeBias(nn.Module):
@@ -63,7 +62,8 @@ class Alibi(nn.Module):
     def __init__(self, num_heads: int):
         super().__init__()
         self.scale = nn.Parameter(torch.ones(num_heads))
-        self.register_buffer("slopes", torch.tensor(alibi_slopes(num_heads)), persistent=False)
+        slopes = torch.tensor(alibi_slopes(num_heads), device="cpu")
+        self.register_buffer("slopes", slopes, persistent=False)
 
     def forward(self, distances: Tensor) -> Tensor:
         """Return (H, N) biases for (N,) distances."""

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
 from sertools.models.attention import SelfAttention
 from sertools.models.bias import AttentionBias
 from sertools.models.config import EncoderConfig
 from sertools.models.frontend import ConvFrontEnd
 from sertools.models.mel import MelFrontEnd
 from sertools.models.position import build_position, silence
+from torch import Tensor, nn
 
 
 @dataclass
@@ -124,7 +123,9 @@ class SpeechEncoder(nn.Module):
         features, frames = self.local(waveforms, lengths)
         return self.contextualise(features, frames, hidden=hidden, masks=masks)
 
-    def local(self, waveforms: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def local(
+        self, waveforms: Tensor, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Return frames (B, T, D) before position and their (B,) numbers (None: all T valid)."""
         if lengths is not None:
             lengths = lengths.to(waveforms.device)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
 from sertools.models.config import EncoderConfig
+from torch import Tensor, nn
 
 
 class ConvLayer(nn.Module):

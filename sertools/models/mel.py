@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 import torchaudio.functional
-from torch import Tensor, nn
-
 from sertools.models.config import EncoderConfig
+from torch import Tensor, nn
 
 LOG_FLOOR = 1e-6
 """Added to mel energies before the logarithm, so that digital silence stays finite."""
@@ -23,11 +22,13 @@ class MelFrontEnd(nn.Module):
         self.window, self.hop = config.sample_rate // 40, config.sample_rate // 100
         self.stack, self.per_bin = config.mel_stack, config.mel_norm == "bin"
         self.fft = 2 ** (self.window - 1).bit_length()
-        banks = torchaudio.functional.melscale_fbanks(
-            self.fft // 2 + 1, 20.0, config.sample_rate / 2, config.num_mels, config.sample_rate
-        )
+        with torch.device("cpu"):  # constants are real even in an encoder without storage
+            banks = torchaudio.functional.melscale_fbanks(
+                self.fft // 2 + 1, 20.0, config.sample_rate / 2, config.num_mels, config.sample_rate
+            )
+            taper = torch.hann_window(self.window)
         self.register_buffer("banks", banks, persistent=False)
-        self.register_buffer("taper", torch.hann_window(self.window), persistent=False)
+        self.register_buffer("taper", taper, persistent=False)
         self.linear = nn.Linear(config.num_mels * config.mel_stack, config.dim)
 
     def forward(self, waveforms: Tensor, samples: Tensor | None) -> Tensor:

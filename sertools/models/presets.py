@@ -39,22 +39,23 @@ PRESETS: dict[str, dict[str, Any]] = {
     "wavlm_base": {**_BASE, "bias": "gated"},
     "wavlm_base_plus": {**_BASE, "bias": "gated"},
     "wavlm_large": {**_LARGE, "bias": "gated"},
-    "hubert_base": {**_BASE, "normalise_waveform": True},
-    "hubert_large": {**_LARGE, "conv_bias": True},
-    "wav2vec2_base": {**_BASE, "normalise_waveform": True},
+    "hubert_base": _BASE,
+    "hubert_large": _LARGE,
+    "wav2vec2_base": _BASE,
     "wav2vec2_large": {**_LARGE, "conv_bias": True},
     "wav2vec2_large_post": {
-        **_LARGE,
-        "conv_norm": "group",
-        "block_norm": "post",
-        "input_norm": True,
-        "final_norm": False,
+        **_BASE,
+        "dim": 1024,
+        "num_layers": 24,
+        "num_heads": 16,
+        "ffn_dim": 4096,
     },
 }
 """Settings of `EncoderConfig` by name; later rooms add theirs.
 
 `wav2vec2_large` is the layer-norm form (LV-60, robust, XLS-R); `wav2vec2_large_post` the form
-of the first release on LibriSpeech. Group-norm models hardly see the waveform's level.
+of the first release on LibriSpeech. `normalise_waveform` is as the authors trained; some
+converted releases differ, which their own files say and the loaders follow.
 """
 
 
