@@ -1,0 +1,111 @@
+"""Results as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sertools.report import text
+from sertools.report.tables import (
+    Table,
+    by_standing,
+    classes_table,
+    confusion_table,
+    experiments_table,
+    scores_table,
+    seeds_table,
+    units_table,
+)
+
+_GENERATED = "<!-- Made by code from results.json; do not edit. -->"
+
+
+def one_experiment(results: dict[str, Any]) -> str:
+    """Return the RESULTS.md of one experiment."""
+    names = results["experiment"]
+    parts = [_GENERATED, f"# {_inline(names['system'])} on {_inline(names['corpus'])}"]
+    parts += [f"> **{_inline(note)}**" for note in text.notes(results)]
+    parts.append(f"Protocol `{results['protocol']['name']}`: {text.setting(results)}")
+    parts += [_section(scores_table(results)), _inline(text.interval_note(results))]
+    if results["task"] == "classification":
+        parts += [_section(classes_table(results)), _section(confusion_table(results))]
+        parts.append(_calibration(results["calibration"]))
+    if len(results["seeds"]) > 1:
+        parts.append(_section(seeds_table(results)))
+    parts += [_section(units_table(results)), "## How to get these numbers again"]
+    parts.append(_provenance(results))
+    parts.append(_definitions(results["metrics"]))
+    return "\n\n".join(parts) + "\n"
+
+
+def many_experiments(several: Sequence[dict[str, Any]], title: str = "Results") -> str:
+    """Return a RESULTS.md of several experiments, each number with its command below."""
+    parts = [_GENERATED, f"# {_inline(title)}"]
+    for heading, chosen in by_standing(several):
+        parts += [_section(experiments_table(chosen, heading))]
+        if chosen[0]["protocol"]["own_table"]:
+            reasons = [
+                f"- {_inline(r['experiment']['system'])}: {_inline('; '.join(_reasons(r)))}"
+                for r in chosen
+            ]
+            parts.append("Why they stand apart:\n\n" + "\n".join(reasons))
+    parts.append("## How to get these numbers again")
+    for results in several:
+        names = results["experiment"]
+        parts.append(f"### {_inline(names['system'])} on {_inline(names['corpus'])}")
+        parts += [_inline(text.interval_note(results)), _provenance(results)]
+    parts.append(_definitions(dict.fromkeys(m for r in several for m in r["metrics"])))
+    return "\n\n".join(parts) + "\n"
+
+
+def render(table: Table) -> str:
+    """Return a table as Markdown, words left, numbers right."""
+    marks = [":--" if column < table.words else "--:" for column in range(len(table.header))]
+    rows = [[_inline(cell) for cell in row] for row in [table.header, *table.rows]]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [rows[0], marks, *rows[1:]])
+
+
+def _section(table: Table) -> str:
+    return f"## {_inline(table.title)}\n\n{render(table)}"
+
+
+def _reasons(results: dict[str, Any]) -> list[str]:
+    return results["protocol"]["reasons"]
+
+
+def _calibration(facts: dict[str, Any]) -> str:
+    pair = text.ece_pair(facts["ece_before"], facts["ece_after"])
+    return (
+        "## Calibration\n\n"
+        f"Expected calibration error (15 bins), before → after one temperature per unit fitted on "
+        f"dev: **{pair} %**."
+    )
+
+
+def _provenance(results: dict[str, Any]) -> str:
+    rows = text.provenance(results)
+    lines = [f"- {_inline(name)}: {_inline(value)}" for name, value in rows if name != "command"]
+    command = dict(rows).get("command")
+    if command is None:
+        return "\n".join(lines) or "Nothing is known about how they were made."
+    fence = "```"
+    while fence in command:
+        fence += "`"
+    return f"{fence}\n{command}\n{fence}\n\n" + "\n".join(lines)
+
+
+def _definitions(metrics: Sequence[str] | dict[str, None]) -> str:
+    known = [name for name in metrics if name in text.DEFINITIONS]
+    lines = [f"- {name}: {text.DEFINITIONS[name]}" for name in known]
+    if "UA" in known:
+        lines.append("- Percentages; chance: always answering the most frequent class.")
+    lines.append("- Standard deviations are those of a sample (n - 1).")
+    return "## What the numbers mean\n\n" + "\n".join(lines)
+
+
+def _inline(value: str) -> str:
+    """Keep text on one line and free of what Markdown would take for its own."""
+    flat = " ".join(value.split("\n"))
+    for character in "\\|<*`":  # backslash first, as it marks the others
+        flat = flat.replace(character, f"\\{character}")
+    return flat

@@ -1,0 +1,77 @@
+"""Results on the terminal: coloured where there is one, plain lines everywhere else."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as RichTable
+from sertools.report import text
+from sertools.report.tables import Table
+
+
+def print_report(results: dict[str, Any], file: TextIO | None = None) -> None:
+    """Print scores with intervals and chance, then how much of the experiment they cover."""
+    names = results["experiment"]
+    chance = results.get("chance") or {}
+    title = f"{names['system']} on {names['corpus']}, protocol {results['protocol']['name']}"
+    table = Table(title, ["", "score", f"{100 * results['interval']['level']:g} %", "chance"])
+    for metric in results["metrics"]:
+        entry = results["summary"][metric]
+        row = [metric.replace("_", " "), text.number(metric, entry["pooled"])]
+        row.append(text.interval(metric, entry["low"], entry["high"]))
+        table.rows.append([*row, text.number(metric, chance.get(metric))])
+    seeds = ", ".join(map(str, results["coverage"]["seeds_counted"]))
+    below = [f"folds {text.folds(results['coverage'])}, seed {seeds}: {text.setting(results)}"]
+    if results.get("calibration"):
+        errors = results["calibration"]
+        below.append(f"ECE % {text.ece_pair(errors['ece_before'], errors['ece_after'])}")
+    below.append(text.interval_note(results))
+    print_tables([table], below, text.notes(results), file)
+
+
+def print_tables(
+    tables: list[Table],
+    below: list[str],
+    warnings: list[str],
+    file: TextIO | None = None,
+) -> None:
+    """Print tables, remarks and warnings to `file` (standard output)."""
+    file = file or sys.stdout
+    console = Console(file=file, highlight=False)
+    if not console.is_terminal:
+        lines = [line for table in tables for line in [table.title, *plain_lines(table), ""]]
+        print("\n".join([*lines, *below, *warnings]), file=file)
+        return
+    for table in tables:
+        console.print(_rich(table))
+    for line in below:
+        console.print(escape(line), style="dim")
+    for line in warnings:
+        console.print(escape(line), style="bold yellow")
+
+
+def plain_lines(table: Table) -> list[str]:
+    """Return a table as lines of aligned columns, without colours or frames."""
+    rows = [table.header, *table.rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(table.header))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if column < table.words else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def _rich(table: Table) -> RichTable:
+    shown = RichTable(title=escape(table.title), title_justify="left", header_style="bold")
+    for column, name in enumerate(table.header):
+        side = "left" if column < table.words or name == "notes" else "right"
+        shown.add_column(escape(name), justify=side, overflow="fold")
+    for row in table.rows:
+        shown.add_row(*(escape(cell) for cell in row))
+    return shown

@@ -1,0 +1,57 @@
+"""What a report is made from: the results of units, and facts about their experiment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sertools.scoring.predictions import Prediction
+
+
+@dataclass
+class UnitResult:
+    """One fold trained with one seed."""
+
+    fold: str
+    seed: int
+    scores: dict[str, Any]
+    """What `score_unit` returned."""
+    test: list[Prediction]
+    dev: list[Prediction] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """Lines of metrics.jsonl, one per epoch; empty for systems without epochs."""
+    parameters: dict[str, int] | None = None
+    """`total` and `trainable`."""
+    seconds: float | None = None
+    """Time of training and evaluation."""
+    device: str | None = None
+    best_epoch: int | None = None
+    """Epoch that was evaluated; when None, the one with the best dev score."""
+    finished: str | None = None
+    """Date, ISO 8601, taken from the unit's artefacts so that a report made again is equal."""
+
+
+@dataclass
+class ReportMeta:
+    """Facts about the experiment that its units do not hold."""
+
+    tag: str
+    system: str
+    corpus: str
+    protocol_name: str
+    """Name of the folds file, e.g. `loso-speaker-clean`."""
+    folds: list[str]
+    """All folds of the protocol, in order, done or not."""
+    seeds: list[int]
+    """All seeds of the config, done or not."""
+    protocol: str = "clean"
+    """`clean` or `paper`."""
+    flags: list[str] = field(default_factory=list)
+    """What leaks, in words; empty when nothing does."""
+    warnings: list[str] = field(default_factory=list)
+    """What else makes the numbers hard to compare, e.g. that only a subset of a corpus was used."""
+    language: str | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """command, config_hash, commit, dirty, versions."""
+    artefacts: dict[str, str] = field(default_factory=dict)
+    """Name -> path relative to the recipe folder, e.g. of the log and the checkpoints."""
