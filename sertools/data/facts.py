@@ -109,12 +109,30 @@ def facts_of(path: Path, parts: Iterable[Part]) -> dict[Part, Facts]:
     import soundfile
 
     try:
-        with soundfile.SoundFile(_name(path)) as file:
+        with soundfile.SoundFile(file_name(path)) as file:
             return {part: _part(file, path, content, *part) for part in parts}
     except (soundfile.LibsndfileError, RuntimeError) as error:
         looks = f"; it looks like {content}" if content else ""
         return dict.fromkeys(parts, Facts(content=content, kind="audio that cannot be decoded",
-                                          what=f"{_reason(error)}{looks}"))
+                                          what=f"{decoding_error(error)}{looks}"))
+
+
+def segment(
+    start: float | None, end: float | None, rate: int, frames: int
+) -> tuple[int, int]:
+    """Return the first frame of an utterance in its file, and the one behind its last."""
+    return round((start or 0.0) * rate), frames if end is None else min(round(end * rate), frames)
+
+
+def file_name(path: Path) -> bytes | str:
+    """Return a name that libsndfile opens even where it is not valid Unicode."""
+    return str(path) if os.name == "nt" else os.fsencode(path)
+
+
+def decoding_error(error: Exception) -> str:
+    """Return what libsndfile says, as part of a sentence."""
+    text = getattr(error, "error_string", None) or str(error)
+    return shown(text).strip().rstrip(".")
 
 
 def extension_lies(path: str, facts: Facts) -> bool:
@@ -131,8 +149,7 @@ def _part(file, path: Path, content: str | None, start, end, channel) -> Facts:
     if channel is not None and channel >= channels:
         return Facts(**common, kind="channels that do not exist",
                      what=f"channel {channel} is wanted, the file has {channels} (from 0)")
-    first = round((start or 0.0) * rate)
-    last = file.frames if end is None else min(round(end * rate), file.frames)
+    first, last = segment(start, end, rate, file.frames)
     if (end is not None and end > length + SLACK) or first >= last:
         return Facts(**common, kind="segments outside their file",
                      what=f"{start or 0.0}-{length if end is None else end} s of {length:.3f} s")
@@ -223,13 +240,3 @@ def _keep(kept: Path | None, store: dict[str, dict]) -> None:
             lines.append(f"{json.dumps(path)}: "
                          f"{json.dumps({'stamp': entry['stamp'], 'parts': parts})}")
     write_text(kept, "{\n" + ",\n".join(lines) + "\n}\n")
-
-
-def _name(path: Path) -> bytes | str:
-    """Return a name that libsndfile opens even where it is not valid Unicode."""
-    return str(path) if os.name == "nt" else os.fsencode(path)
-
-
-def _reason(error: Exception) -> str:
-    text = getattr(error, "error_string", None) or str(error)
-    return shown(text).strip().rstrip(".")
