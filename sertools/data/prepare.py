@@ -19,6 +19,8 @@ from sertools.errors import ConfigError
 from sertools.files import write_json
 
 MANIFEST, SUMMARY, SKIPPED, FACTS = "utts.json", "summary.json", "skipped.json", "audio.json"
+OUTPUTS = (MANIFEST, SUMMARY, SKIPPED)
+"""What others may read; the kept facts depend on this machine's file times."""
 
 _REMEDIES = {
     "audio files that are missing": "complete the release in data_folder",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,12 @@ class FoldSet:
     notes: list[str] = field(default_factory=list)
     """Remarks that change no result's meaning."""
 
+    def __iter__(self) -> Iterator[Fold]:
+        return iter(self.folds)
+
+    def __len__(self) -> int:
+        return len(self.folds)
+
 
 def protocol_name(folds: Folds, protocol: str) -> str:
     """Return the name of a protocol's file, such as `loso-speaker-clean`.
@@ -132,8 +138,10 @@ def make_folds(
     folds: Folds,
     protocol: str = "clean",
     base: str | Path = ".",
-) -> list[Fold]:
-    """Divide the labelled records into folds named "1".."K"; the same input gives the same folds.
+) -> FoldSet:
+    """Divide the labelled records into folds named "1".."K", and say what the folds leak.
+
+    The same records, whatever their order, give the same folds on every machine.
 
     Args:
         records: a manifest.
@@ -145,16 +153,6 @@ def make_folds(
         ConfigError: the protocol is unknown, or the folds do not fit the corpus.
         DataError: the corpus lacks what the folds need.
     """
-    return fold_set(records, folds, protocol, base).folds
-
-
-def fold_set(
-    records: Mapping[str, Record] | Iterable[Record],
-    folds: Folds,
-    protocol: str = "clean",
-    base: str | Path = ".",
-) -> FoldSet:
-    """Do what `make_folds` does, and say what the folds leak."""
     from sertools.data.flags import flags_of, notes_of
     from sertools.data.splitters import Splitter
 
