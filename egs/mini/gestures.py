@@ -34,7 +34,7 @@ def controls(sentence: str, how: Manner, who: Speaker, rng: np.random.RandomStat
     clock = _clock(segments(sentence), how, rng)
     phones = [part.phone for part in clock.parts]
     stress = _stress(clock)
-    loud = 0.045 * 10 ** ((how.level + how.attack * (2 * stress - 0.6)) / 20)
+    loud = 0.042 * 10 ** ((how.level + how.attack * (2 * stress - 0.6)) / 20)
     voice = clock.track([phone.voice for phone in phones], 0.03)
     breathy = 0.02 * 10 ** (how.breath / 20)
     noise = clock.track([[phone.noise.get(s, 0.0) for s in SHAPES] for phone in phones], 0.012)

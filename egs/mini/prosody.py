@@ -50,7 +50,7 @@ MANNERS = {
 }  # fmt: skip
 
 # How much a manner differs between utterances of one emotion, and between speakers.
-VARIATION = Manner(pitch=1.1, melody=0.2, rate=0.06, level=2.2, tilt=1.6, open_quotient=0.03,
+VARIATION = Manner(pitch=1.1, melody=0.2, rate=0.06, level=2.5, tilt=1.6, open_quotient=0.03,
                    breath=2.2, ending=1.2, smile=0.016, attack=0.8, jitter=0.2)  # fmt: skip
 
 # Emotion -> what a listener would say of arousal, valence, dominance at full intensity.
@@ -116,9 +116,7 @@ def rate_emotion(
     return arousal, valence, dominance
 
 
-def manner(
-    emotion: str, intensity: float, who: Speaker, rng: np.random.RandomState
-) -> Manner:
+def manner(emotion: str, intensity: float, who: Speaker, rng: np.random.RandomState) -> Manner:
     """Return how `who` speaks one utterance."""
     strength = (intensity if emotion != "neutral" else intensity - 0.75) * who.expressive
     chance = _deviation(rng, 0.85)

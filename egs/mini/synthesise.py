@@ -2,62 +2,34 @@
 
     python synthesise.py [folder] [--seed 1] [--speakers 12] [--utterances 10]
 
-Every utterance follows from the seed and its id alone, so a small release is a part of a large
-one. Random numbers come from numpy's RandomState, whose streams are frozen for good.
+The same options give the same bytes; a small release is a part of a large one.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-
-import numpy as np
-import soundfile
-from gestures import controls
-from prosody import EMOTIONS, Speaker, draw_intensity, manner, rate_emotion, speaker
-from script import SENTENCES
-from voice import RATE, speak
 
 from sertools.errors import ConfigError, DataError, Interrupted
 from sertools.files import publish, read_json, sha256, write_json, write_text
 
 VERSION = 1  # raise it with every change that is heard
-_SLOTS = "nvnnvnvnnv"  # n: wording without valence, the same for every emotion; v: with valence
-_WORDINGS = {"neutral": "pupu", "happy": "pppu", "sad": "uuup", "angry": "uuup"}
+_SAMPLE_RATE = 16000
 _SUMS, _RELEASE = "sha256sums.txt", "release.json"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of metadata.csv."""
-
-    id: str
-    file: str
-    label: str
-    speaker: str
-    gender: str
-    session: int
-    text: str
-    arousal: float
-    valence: float
-    dominance: float
-    intensity: float
-    split: str
 
 
 def download(job) -> list[Path]:
     """Make the release in the data folder (the body of stage download).
 
-    Reads `data_folder` (relative to the recipe's folder) and `synthesis` (a mapping with the
-    keys seed, speakers, utterances) of the config.
+    Reads `data_folder` (relative to the recipe's folder) and `release` (a mapping with the
+    keys seed, speakers, utterances, each of which may be left out) of the config.
     """
     folder = Path(job.recipe) / job.config["data_folder"]
-    synthesise(folder, **job.config["synthesis"], say=job.say, should_stop=job.should_stop)
+    options = job.config["release"] or {}
+    synthesise(folder, **options, say=job.say, should_stop=job.should_stop)
     return [folder / name for name in ("metadata.csv", _RELEASE, _SUMS)]
 
 
@@ -89,7 +61,7 @@ def synthesise(
     """
     folder = Path(folder)
     release = {"corpus": "mini", "version": VERSION, "seed": seed, "speakers": speakers,
-               "utterances": utterances, "sample_rate": RATE}  # fmt: skip
+               "utterances": utterances, "sample_rate": _SAMPLE_RATE}  # fmt: skip
     if speakers < 1 or utterances < 1 or seed < 0:
         raise ConfigError(
             f"Nothing to make with speakers={speakers}, utterances={utterances}, seed={seed}.",
@@ -100,20 +72,14 @@ def synthesise(
         if fault is None:
             say(f"{folder}: complete, kept")
             return
-        say(f"{folder}: {fault}; making it anew")
+        say(f"{folder}: {fault}; the release is made anew")
     with publish(folder) as temporary:
         rows = []
         for number in range(speakers):
             if should_stop():
                 raise Interrupted(f"Stopped after {number} of {speakers} speakers.")
-            who = speaker(number, _random(seed, f"speaker {number}"))
-            mine = list(_plan(who, number, speakers, utterances, seed))
-            for row in mine:
-                path = temporary / row.file
-                path.parent.mkdir(parents=True, exist_ok=True)
-                soundfile.write(path, _render(row, who, seed), RATE, subtype="PCM_16")
-            rows += mine
-            say(f"speaker {who.name} ({number + 1} of {speakers}): {len(mine)} utterances")
+            rows += _write_speaker(temporary, number, release)
+            say(f"{number + 1} of {speakers} speakers, {len(rows)} utterances")
         _write_metadata(temporary / "metadata.csv", rows)
         write_json(temporary / _RELEASE, release)
         files = sorted(path for path in temporary.rglob("*") if path.is_file())
@@ -121,62 +87,20 @@ def synthesise(
         write_text(temporary / _SUMS, "".join(sums))
 
 
-def _plan(
-    who: Speaker, number: int, speakers: int, utterances: int, seed: int
-) -> Iterator[Row]:
-    """Yield what one speaker says, with its labels."""
-    for emotion in EMOTIONS:
-        takes: Counter[str] = Counter()
-        for sentence in _sentences(emotion, number, utterances):
-            takes[sentence] += 1
-            stem = f"{who.name}_{emotion}_{sentence}_{takes[sentence]}"
-            rng = _random(seed, f"labels {stem}")
-            intensity = draw_intensity(rng)
-            wording, text, _ = SENTENCES[sentence]
-            ratings = rate_emotion(emotion, intensity, wording, rng)
-            yield Row(
-                stem, f"wav/{who.name}/{stem}.wav", emotion, who.name, who.gender, who.session,
-                text, *ratings, intensity, _split(who.session, (speakers + 1) // 2),
-            )  # fmt: skip
+def _write_speaker(folder: Path, number: int, release: dict) -> list:
+    """Write one speaker's audio files; return their rows of metadata.csv."""
+    import soundfile
+    from utterances import cast, plan, render
+
+    seed, who = release["seed"], cast(number, release["seed"])
+    rows = list(plan(number, release["speakers"], release["utterances"], seed))
+    (folder / "wav" / who.name).mkdir(parents=True)
+    for row in rows:
+        soundfile.write(folder / row.file, render(row, who, seed), _SAMPLE_RATE, subtype="PCM_16")
+    return rows
 
 
-def _sentences(emotion: str, number: int, utterances: int) -> Iterator[str]:
-    kinds: Counter[str] = Counter()
-    for slot in range(utterances):
-        kind = _SLOTS[slot % len(_SLOTS)]
-        turn = kinds[kind]
-        kinds[kind] += 1
-        if kind == "v":
-            kind = _WORDINGS[emotion][turn % 4]
-        among = sum(name.startswith(kind) for name in SENTENCES)
-        yield f"{kind}{(number + turn) % among + 1:02d}"
-
-
-def _split(session: int, sessions: int) -> str:
-    """The last session is the test part, the one before the dev part."""
-    if session == sessions and sessions > 1:
-        return "test"
-    return "dev" if session == sessions - 1 and sessions > 2 else "train"
-
-
-def _render(row: Row, who: Speaker, seed: int) -> np.ndarray:
-    """Return the samples of one utterance as they are written (int16)."""
-    rng = _random(seed, f"voice {row.id}")
-    how = manner(row.label, row.intensity, who, rng)
-    sentence = row.id.split("_")[2]
-    wave = speak(controls(sentence, how, who, rng), who.tract, rng)
-    hiss = rng.standard_normal(len(wave) + 1)
-    wave = wave + 10 ** (who.room / 20) * (hiss[1:] + hiss[:-1]) / 2
-    return np.round(32767 * np.clip(wave, -1.0, 1.0)).astype(np.int16)
-
-
-def _random(seed: int, name: str) -> np.random.RandomState:
-    """Return the generator of one thing, whatever else is drawn."""
-    digest = hashlib.sha256(f"mini {seed} {name}".encode()).digest()
-    return np.random.RandomState(np.frombuffer(digest, dtype="<u4"))
-
-
-def _write_metadata(path: Path, rows: list[Row]) -> None:
+def _write_metadata(path: Path, rows: list) -> None:
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(asdict(rows[0])), lineterminator="\n")
         writer.writeheader()

@@ -44,9 +44,9 @@ def synthesise(_siblings):
 
 @pytest.fixture(scope="module")
 def release(synthesise, tmp_path_factory):
-    """Return a release of 6 speakers with 5 utterances per emotion."""
+    """Return a release of 8 speakers with 6 utterances per emotion."""
     folder = tmp_path_factory.mktemp("mini") / "release"
-    synthesise(folder, speakers=6, utterances=5, say=lambda _: None)
+    synthesise(folder, speakers=8, utterances=6, say=lambda _: None)
     return folder
 
 
@@ -179,7 +179,7 @@ def test_the_release_prepares_into_a_manifest(release, load_prepare, load_corpus
     corpus = load_corpus("mini", allow_subset=True)
     lines = []
     prepare_manifest(load_prepare("mini").records, corpus, release, tmp_path, say=lines.append)
-    assert lines[0].startswith("mini: 120 utterances") and "6 speakers" in lines[0]
+    assert lines[0].startswith("mini: 192 utterances") and "8 speakers" in lines[0]
     assert all("subset" in line for line in lines if line.startswith("warning"))
 
 
@@ -209,7 +209,7 @@ def test_emotions_are_heard_in_every_speaker(measured):
 def test_women_speak_higher_than_men(measured):
     pitch = {speaker: mean_of(measured, "f0", "neutral", speaker)
              for speaker in {row["speaker"] for row in measured}}
-    assert len(pitch) == 6
+    assert len(pitch) == 8
     assert min(p for s, p in pitch.items() if s[0] == "f") - 3 > max(
         p for s, p in pitch.items() if s[0] == "m")
 
