@@ -12,7 +12,7 @@ from sertools.report.svg import Scale, axes, drawing, hint, polyline, shape, tic
 def confusion_figure(results: dict[str, Any]) -> str:
     """Return the confusion matrix as a heat map: row percentages large, counts small."""
     classes, rows = results["classes"], results["confusion"]
-    cell = 64.0 if len(classes) <= 6 else 52.0
+    cell = min(78.0, max(48.0, 340 / len(classes)))
     longest = max(len(name) for name in classes)
     left, slanted = 24 + 7.2 * longest, longest * 7.2 > cell - 6
     top = 40 + (4.6 * longest if slanted else 0)
@@ -49,7 +49,7 @@ def _heat_cell(
         shape("rect", class_="cell", **look),
         shape("rect", class_="heat right" if right else "heat", fill_opacity=0.92 * share, **look),
     ]
-    ink = "on" if share > 0.5 else "off"
+    ink = "on" if share > 0.65 else "off"  # where both inks are about equally readable
     if number:
         middle = x + cell / 2
         big = f"cellbig middle {ink}"
@@ -68,13 +68,13 @@ def recall_figure(results: dict[str, Any]) -> str:
     x = Scale(0, 1, left, right)
     parts = []
     for value in (0, 0.25, 0.5, 0.75, 1):
-        parts.append(shape("line", x1=x(value), x2=x(value), y1=14, y2=bottom, class_="grid"))
+        parts.append(shape("line", x1=x(value), x2=x(value), y1=16, y2=bottom, class_="grid"))
         parts.append(words(x(value), bottom + 16, f"{100 * value:g}", class_="tick middle"))
     for index, row in enumerate(rows):
         parts.append(_recall_bar(row, x, 22 + step * index))
     mean = results["summary"]["UA"]["pooled"]
-    parts.append(shape("line", hint("UA"), x1=x(mean), x2=x(mean), y1=14, y2=bottom, class_="mean"))
-    parts.append(words(x(mean), 9, f"UA {text.number('UA', mean)}", class_="tick middle strong"))
+    parts.append(shape("line", hint("UA"), x1=x(mean), x2=x(mean), y1=16, y2=bottom, class_="mean"))
+    parts.append(words(x(mean), 11, f"UA {text.number('UA', mean)}", class_="tick middle strong"))
     return drawing(right + 92, bottom + 24, parts, "Recall of each class in percent", "figure")
 
 
@@ -172,12 +172,13 @@ def calibration_figure(facts: dict[str, Any]) -> str:
 
 def interval_strip(low: float, high: float, point: float, chance: float | None, edge: float) -> str:
     """Return a small strip from `edge` to 1: interval, pooled score and a tick at chance."""
-    x = Scale(edge, 1, 4.0, 176.0)
+    x = Scale(edge, 1, 4.0, 216.0)
     parts = [shape("line", x1=x.start, x2=x.end, y1=11, y2=11, class_="grid")]
     if chance is not None:
         tick = {"x1": x(chance), "x2": x(chance), "y1": 4, "y2": 18}
         parts.append(shape("line", hint("chance"), class_="chance", **tick))
     look = {"width": x(high) - x(low), "height": 8.0, "rx": 4.0, "class_": "span"}
     parts.append(shape("rect", hint("interval"), x=x(low), y=7.0, **look))
-    parts.append(shape("circle", hint("pooled"), cx=x(point), cy=11.0, r=4.5, class_="best"))
-    return drawing(180, 22, parts, "interval", "strip")
+    mark = {"x": x(point) - 1.25, "y": 3.0, "width": 2.5, "height": 16.0, "rx": 1.0}
+    parts.append(shape("rect", hint("pooled"), class_="at", **mark))
+    return drawing(220, 22, parts, "interval", "strip")

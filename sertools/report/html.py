@@ -14,7 +14,7 @@ from sertools.report.figures import (
     recall_figure,
 )
 from sertools.report.style import CSS
-from sertools.report.tables import Table, scores_table, seeds_table, units_table
+from sertools.report.tables import Table, classes_table, scores_table, seeds_table, units_table
 
 
 def page(results: dict[str, Any]) -> str:
@@ -25,11 +25,11 @@ def page(results: dict[str, Any]) -> str:
     body += [_chips(results), *(_note(note) for note in text.notes(results)), _heroes(results)]
     body.append(_section("Scores", _scores(results)))
     if results["task"] == "classification":
-        body.append(_pair(_confusion(results), _section("Recall by class", recall_figure(results))))
+        body.append(_classes(results))
     body += [_curves(results), _calibration(results)]
     if len(results["seeds"]) > 1:
-        body.append(_section("Seeds", _table(seeds_table(results)), "long"))
-    body.append(_section("Folds and seeds", _table(units_table(results)), "long"))
+        body.append(_full(seeds_table(results)))
+    body.append(_full(units_table(results)))
     body.append(_provenance(results))
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -94,7 +94,7 @@ def _scores(results: dict[str, Any]) -> str:
         if name in text.DEFINITIONS
     ]
     about = " ".join([text.interval_note(results), *meaning])
-    return f"{_table(table, extra)}<p class=soft style='margin-top:12px'>{escape(about)}</p>"
+    return f"{_table(table, extra)}<p class='soft below'>{escape(about)}</p>"
 
 
 def _confusion(results: dict[str, Any]) -> str:
@@ -102,7 +102,16 @@ def _confusion(results: dict[str, Any]) -> str:
     about = "Percent of each row; counts below"
     about += f", summed over {len(seeds)} seeds." if len(seeds) > 1 else "."
     figure = confusion_figure(results)
-    return _section("Confusion", f"{figure}<p class=soft style='margin-top:12px'>{about}</p>")
+    return _section("Confusion", f"{figure}<p class='soft below'>{about}</p>")
+
+
+def _classes(results: dict[str, Any]) -> str:
+    """Return matrix and recalls side by side, or one below the other for many classes."""
+    bars, table = recall_figure(results), _table(classes_table(results))
+    if len(results["classes"]) <= 6:
+        right = _section("Classes", f"{bars}<div class=below>{table}</div>")
+        return f"<div class=grid2>{_confusion(results)}{right}</div>"
+    return _confusion(results) + _section("Classes", _beside(bars, table))
 
 
 def _curves(results: dict[str, Any]) -> str:
@@ -115,10 +124,9 @@ def _curves(results: dict[str, Any]) -> str:
     figures = [figure for figure in figures if figure]
     if not figures:
         return ""
-    cells = "".join(f"<div>{figure}</div>" for figure in figures)
+    drawn = _beside(*figures) if len(figures) == 2 else figures[0]
     about = "Thin: one fold and seed each. Bold: their mean. Dot: the epoch that was evaluated."
-    inner = f"<div class=grid2 style='margin:0'>{cells}</div><p class=soft>{about}</p>"
-    return _section("Training", inner)
+    return _section("Training", f"{drawn}<p class='soft below'>{about}</p>")
 
 
 def _calibration(results: dict[str, Any]) -> str:
@@ -128,14 +136,13 @@ def _calibration(results: dict[str, Any]) -> str:
     pair = text.ece_pair(facts["ece_before"], facts["ece_after"])
     about = (
         "<p>Expected calibration error (15 bins), before → after one temperature per unit, fitted "
-        f"on dev:</p><p class=hero style='border:0;padding:0'><span class=value>{escape(pair)} %"
-        "</span></p><p><span class='key before' style='margin-left:0'></span>before"
+        f"on dev:</p><p class=large>{escape(pair)} %</p>"
+        "<p><span class='key before'></span>before"
         "<span class='key after'></span>after temperature scaling</p><p class=soft>A dot on the "
         "dashed line means that the model is right exactly as often as it believes. Larger dots "
         "hold more utterances.</p>"
     )
-    inner = f"<div class=grid2 style='margin:0'><div>{calibration_figure(facts)}</div>"
-    return _section("Calibration", f"{inner}<div style='align-self:center'>{about}</div></div>")
+    return _section("Calibration", _beside(calibration_figure(facts), about))
 
 
 def _provenance(results: dict[str, Any]) -> str:
@@ -150,8 +157,12 @@ def _provenance(results: dict[str, Any]) -> str:
     return _section("How to get these numbers again", f"{first}<dl>{''.join(shown)}</dl>")
 
 
-def _pair(left: str, right: str) -> str:
-    return f"<div class=grid2>{left}{right}</div>"
+def _full(table: Table) -> str:
+    return _section(table.title, _table(table), "long")
+
+
+def _beside(left: str, right: str) -> str:
+    return f"<div class='grid2 inner'><div>{left}</div><div>{right}</div></div>"
 
 
 def _section(title: str, content: str, kind: str = "") -> str:

@@ -18,6 +18,16 @@ class Table:
     rows: list[list[str]] = field(default_factory=list)
     words: int = 1
 
+    def without_empty(self) -> Table:
+        """Return the table without columns that say nothing in any row."""
+        kept = [
+            column
+            for column in range(len(self.header))
+            if column < self.words or any(row[column] != text.NONE for row in self.rows)
+        ]
+        rows = [[row[column] for column in kept] for row in self.rows]
+        return Table(self.title, [self.header[column] for column in kept], rows, self.words)
+
 
 def scores_table(results: dict[str, Any]) -> Table:
     """Return one row per metric: pooled with interval, spread over seeds and folds, chance."""
@@ -36,14 +46,15 @@ def scores_table(results: dict[str, Any]) -> Table:
                 text.number(name, chance.get(name)),
             ]
         )
-    return table
+    return table.without_empty()
 
 
 def units_table(results: dict[str, Any]) -> Table:
     """Return one row per fold and seed."""
     metrics = results["metrics"]
     calibrated = results["task"] == "classification"
-    header = ["fold", "seed", "n", "speakers", *metrics, f"dev {metrics[0]}"]
+    header = ["fold", "seed", "n", "speakers", *map(text.short, metrics)]
+    header.append(f"dev {metrics[0]}")
     header += ["ECE before → after", "T"] if calibrated else []
     table = Table("Folds and seeds", [*header, "best epoch", "time", "device"], words=2)
     best = {(row["fold"], row["seed"]): row["best_epoch"] for row in results["curves"]["units"]}
@@ -58,21 +69,19 @@ def units_table(results: dict[str, Any]) -> Table:
         epoch = best.get((unit["fold"], unit["seed"]))
         row += [text.NONE if epoch is None else str(epoch), text.duration(unit["seconds"])]
         table.rows.append([*row, unit["device"] or text.NONE])
-    return table
+    return table.without_empty()
 
 
 def seeds_table(results: dict[str, Any]) -> Table:
     """Return one row per seed: pooled score and spread over folds of every metric."""
-    header = ["seed", "folds", "n"]
-    for name in results["metrics"]:
-        header += [f"{name} pooled", f"{name} over folds"]
-    table = Table("Seeds", header)
+    title = "Seeds: pooled score (mean ± std over folds)"
+    table = Table(title, ["seed", "folds", "n", *map(text.short, results["metrics"])])
     for entry in results["seeds"]:
         row = [str(entry["seed"]), str(len(entry["folds"])), text.count(entry["pooled"]["n"])]
         for name in results["metrics"]:
             over = entry["over_folds"][name]
-            row.append(text.number(name, entry["pooled"][name]))
-            row.append(text.spread(name, over["mean"], over["std"]))
+            folds = text.spread(name, over["mean"], over["std"])
+            row.append(f"{text.number(name, entry['pooled'][name])} ({folds})")
         table.rows.append(row)
     return table
 
@@ -113,7 +122,7 @@ def experiments_table(several: Sequence[dict[str, Any]], title: str) -> Table:
         "system",
         "corpus",
         "protocol",
-        *metrics,
+        *map(text.short, metrics),
         f"{metrics[0]} over folds",
         "std over seeds",
     ]
@@ -123,7 +132,7 @@ def experiments_table(several: Sequence[dict[str, Any]], title: str) -> Table:
     for results in several:
         row = experiment_row(results, metrics, calibrated)
         table.rows.append([*row, " ".join(text.notes(results)) or text.NONE] if noted else row)
-    return table
+    return table.without_empty()
 
 
 def experiment_row(

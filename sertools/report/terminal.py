@@ -20,7 +20,7 @@ def print_report(results: dict[str, Any], file: TextIO | None = None) -> None:
     table = Table(title, ["", "score", f"{100 * results['interval']['level']:g} %", "chance"])
     for metric in results["metrics"]:
         entry = results["summary"][metric]
-        row = [metric.replace("_", " "), text.number(metric, entry["pooled"])]
+        row = [text.short(metric), text.number(metric, entry["pooled"])]
         row.append(text.interval(metric, entry["low"], entry["high"]))
         table.rows.append([*row, text.number(metric, chance.get(metric))])
     seeds = ", ".join(map(str, results["coverage"]["seeds_counted"]))
@@ -29,7 +29,7 @@ def print_report(results: dict[str, Any], file: TextIO | None = None) -> None:
         errors = results["calibration"]
         below.append(f"ECE % {text.ece_pair(errors['ece_before'], errors['ece_after'])}")
     below.append(text.interval_note(results))
-    print_tables([table], below, text.notes(results), file)
+    print_tables([table.without_empty()], below, text.notes(results), file)
 
 
 def print_tables(

@@ -26,7 +26,12 @@ DEFINITIONS = {
 
 def name_of(metric: str) -> str:
     """Return the readable name of a metric."""
-    return NAMES.get(metric) or metric.replace("_", " ")
+    return NAMES.get(metric) or short(metric)
+
+
+def short(metric: str) -> str:
+    """Return the name of a metric for a narrow column."""
+    return metric.replace("_", " ")
 
 
 def number(metric: str, value: float | None, digits: int = 2) -> str:
@@ -105,16 +110,13 @@ def incomplete(results: dict[str, Any]) -> str | None:
     coverage = results["coverage"]
     if not coverage["missing"]:
         return None
-    text = (
-        f"PARTIAL RESULT: {coverage['units_done']} of {coverage['units_total']} units (fold x seed) "
-        f"are done. The numbers hold for {_listed('fold', coverage['folds_done'])} of "
-        f"{coverage['folds_total']} with {_listed('seed', coverage['seeds_counted'])} only."
-    )
+    done = f"{coverage['units_done']} of {coverage['units_total']} units (fold x seed) are done"
+    hold = f"{_listed('fold', coverage['folds_done'])} of {coverage['folds_total']}"
+    seeds = _listed("seed", coverage["seeds_counted"])
+    text = f"PARTIAL RESULT: {done}. The numbers hold for {hold} with {seeds} only."
     left = sorted({row["seed"] for row in results["units"]} - set(coverage["seeds_counted"]))
     if left:
-        text += (
-            f" Other folds are done for {_listed('seed', left)}, which is left out of the means."
-        )
+        text += f" Left out of the means, as other folds are done: {_listed('seed', left)}."
     return text
 
 
@@ -125,8 +127,8 @@ def interval_note(results: dict[str, Any]) -> str:
     if facts["clusters"] < 2:
         return f"No {level} interval: {facts['reason']}."
     text = (
-        f"[low, high] is the {level} interval of the pooled score: {count(facts['draws'])} bootstrap "
-        f"draws over {_plural(facts['clusters'], facts['unit'])} with replacement"
+        f"[low, high] is the {level} interval of the pooled score: {count(facts['draws'])} "
+        f"bootstrap draws over {_plural(facts['clusters'], facts['unit'])} with replacement"
     )
     if len(results["coverage"]["seeds_counted"]) > 1:
         text += ", each draw the same for all seeds and averaged over them"
