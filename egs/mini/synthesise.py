@@ -24,11 +24,11 @@ _SUMS, _RELEASE = "sha256sums.txt", "release.json"
 def download(job) -> list[Path]:
     """Make the release in the data folder (the body of stage download).
 
-    Reads `data_folder` (relative to the recipe's folder) and `release` (a mapping with the
-    keys seed, speakers, utterances, each of which may be left out) of the config.
+    Reads `data_folder` (relative to the recipe's folder) and `synthesis` (a mapping with
+    the keys seed, speakers, utterances, each of which may be left out) of the config.
     """
     folder = Path(job.recipe) / job.config["data_folder"]
-    options = job.config["release"] or {}
+    options = job.config.get("synthesis") or {}
     synthesise(folder, **options, say=job.say, should_stop=job.should_stop)
     return [folder / name for name in ("metadata.csv", _RELEASE, _SUMS)]
 
