@@ -13,10 +13,11 @@ from pathlib import Path
 
 from sertools.errors import UserError
 from sertools.files import write_text
+from sertools.report import text
 from sertools.report.collect import find_results, read_results, sort_results, to_csv
 from sertools.report.markdown import many_experiments, render
-from sertools.report.tables import by_standing, experiments_table
-from sertools.report.terminal import print_tables
+from sertools.report.tables import brief_table, by_standing, experiments_table
+from sertools.report.terminal import is_narrow, print_tables
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,11 +42,14 @@ def show(several: list[dict], options: argparse.Namespace) -> None:
     if options.csv:
         print(to_csv(several), end="")
         return
-    tables = [experiments_table(chosen, title) for title, chosen in by_standing(several)]
+    groups = by_standing(several)
     if options.markdown:
+        tables = [experiments_table(chosen, title) for title, chosen in groups]
         print("\n\n".join(f"**{table.title}**\n\n{render(table)}" for table in tables))
-    else:
-        print_tables(tables, [], [])
+        return
+    tables = [brief_table(chosen, title, is_narrow()) for title, chosen in groups]
+    notes = [f"{r['experiment']['system']}: {note}" for r in several for note in text.notes(r)]
+    print_tables(tables, [], notes)
 
 
 def parser() -> argparse.ArgumentParser:

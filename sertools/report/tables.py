@@ -158,6 +158,32 @@ def experiment_row(
     return row
 
 
+def brief_table(several: Sequence[dict[str, Any]], title: str, narrow: bool = False) -> Table:
+    """Return one short row per experiment: the first score with its interval, others plain.
+
+    Args:
+        several: content of results.json files of one task.
+        title: of the table.
+        narrow: keep only what fits on about 60 columns.
+    """
+    metrics = list(dict.fromkeys(name for results in several for name in results["metrics"]))
+    first, *others = metrics
+    words = ["system", "corpus"] if narrow else ["system", "corpus", "protocol"]
+    others = [] if narrow else others
+    header = [*words, f"{text.short(first)} [interval]", *map(text.initials, others)]
+    header += ["chance", "folds"] if narrow else ["chance", "folds", "seeds"]
+    table = Table(title, header, words=len(words))
+    for results in several:
+        names = {**results["experiment"], "protocol": results["protocol"]["name"]}
+        summary, coverage = results["summary"], results["coverage"]
+        row = [*(names[word] for word in words), text.with_interval(first, summary[first])]
+        row += [text.number(name, summary.get(name, {}).get("pooled")) for name in others]
+        row.append(text.number(first, (results.get("chance") or {}).get(first)))
+        row += [text.folds(coverage), ", ".join(map(str, coverage["seeds_counted"]))]
+        table.rows.append(row[: len(header)])
+    return table.without_empty()
+
+
 def by_standing(several: Sequence[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
     """Split experiments into those of the clean protocol and those that may not stand beside them,
     and each by task, with a title.

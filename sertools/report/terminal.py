@@ -5,11 +5,21 @@ from __future__ import annotations
 import sys
 from typing import Any, TextIO
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 from sertools.report import text
 from sertools.report.tables import Table
+
+_WIDE = 116
+"""Columns from which a terminal holds all of `brief_table`."""
+
+
+def is_narrow() -> bool:
+    """Say whether standard output is a terminal too narrow for wide tables."""
+    console = Console()
+    return console.is_terminal and console.width < _WIDE
 
 
 def print_report(results: dict[str, Any], file: TextIO | None = None) -> None:
@@ -23,8 +33,7 @@ def print_report(results: dict[str, Any], file: TextIO | None = None) -> None:
         row = [text.short(metric), text.number(metric, entry["pooled"])]
         row.append(text.interval(metric, entry["low"], entry["high"]))
         table.rows.append([*row, text.number(metric, chance.get(metric))])
-    seeds = ", ".join(map(str, results["coverage"]["seeds_counted"]))
-    below = [f"folds {text.folds(results['coverage'])}, seed {seeds}: {text.setting(results)}"]
+    below = [text.setting(results)]
     if results.get("calibration"):
         errors = results["calibration"]
         below.append(f"ECE % {text.ece_pair(errors['ece_before'], errors['ece_after'])}")
@@ -68,10 +77,12 @@ def plain_lines(table: Table) -> list[str]:
 
 
 def _rich(table: Table) -> RichTable:
-    shown = RichTable(title=escape(table.title), title_justify="left", header_style="bold")
+    look = {"box": SIMPLE_HEAD, "title_justify": "left", "title_style": "bold"}
+    shown = RichTable(title=escape(table.title), header_style="dim", **look)
     for column, name in enumerate(table.header):
-        side = "left" if column < table.words or name == "notes" else "right"
-        shown.add_column(escape(name), justify=side, overflow="fold")
+        word = column < table.words
+        look = {"justify": "left" if word else "right", "no_wrap": not word}
+        shown.add_column(escape(name), overflow="fold", **look)
     for row in table.rows:
         shown.add_row(*(escape(cell) for cell in row))
     return shown

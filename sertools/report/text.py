@@ -34,6 +34,12 @@ def short(metric: str) -> str:
     return metric.replace("_", " ")
 
 
+def initials(metric: str) -> str:
+    """Return the shortest name of a metric, e.g. `CCC A` for arousal."""
+    kind, _, dimension = metric.partition("_")
+    return f"{kind} {dimension[0].upper()}" if dimension else kind
+
+
 def number(metric: str, value: float | None, digits: int = 2) -> str:
     """Write a score: shares in percent (no sign), CCC with three decimals."""
     if value is None:
@@ -97,12 +103,9 @@ def setting(results: dict[str, Any]) -> str:
     coverage = results["coverage"]
     speakers = coverage["speakers"]
     by = "unknown speakers" if speakers is None else _plural(speakers, "speaker")
-    seeds = coverage["seeds_counted"]
-    return (
-        f"{_plural(coverage['n'], 'utterance')} of {by}, "
-        f"{_plural(len(coverage['folds_done']), 'fold')}, "
-        f"{_plural(len(seeds), 'seed')} ({', '.join(map(str, seeds))})."
-    )
+    done = f"{folds(coverage)} fold{'' if coverage['folds_total'] == 1 else 's'}"
+    seeds = _listed("seed", coverage["seeds_counted"])
+    return f"{_plural(coverage['n'], 'utterance')} of {by}, {done}, {seeds}."
 
 
 def incomplete(results: dict[str, Any]) -> str | None:
@@ -141,9 +144,9 @@ def notes(results: dict[str, Any]) -> list[str]:
     found = [incomplete(results)]
     if protocol["own_table"]:
         found.append(
-            "NOT COMPARABLE with results of the clean protocol: " + "; ".join(protocol["reasons"])
+            f"NOT COMPARABLE with results of the clean protocol: {'; '.join(protocol['reasons'])}."
         )
-    found += protocol["warnings"]
+    found += [f"{warning.rstrip('.')}." for warning in protocol["warnings"]]
     if coverage["tested_more_than_once"]:
         repeated = _plural(coverage["tested_more_than_once"], "repeated utterance")
         found.append(f"Folds overlap: {repeated} in the pooled numbers.")

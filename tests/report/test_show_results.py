@@ -2,6 +2,8 @@
 
 import csv
 import io
+import re
+import runpy
 import subprocess
 import sys
 import time
@@ -61,6 +63,19 @@ def test_finds_experiments_and_sorts_them(show, experiments, place):
     assert f"{100 * stored['summary']['UA']['pooled']:.2f} [" in ran.stdout
 
 
+def test_narrow_terminal_keeps_the_numbers_whole(experiments, repository, monkeypatch, capsys):
+    script = runpy.run_path(str(repository / "utils" / "show_results.py"))
+    monkeypatch.setenv("COLUMNS", "64")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert script["main"]([str(experiments)]) == 0
+    text = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    stored = read_json(experiments / "exp" / "strong" / "report" / "results.json")
+    entry = stored["summary"]["UA"]
+    assert f"{100 * entry['pooled']:.2f} [{100 * entry['low']:.1f}," in text
+    assert "MF1" not in text
+    assert max(map(len, text.splitlines())) <= 64
+
+
 def test_csv_holds_all_digits(show, experiments):
     rows = list(csv.DictReader(io.StringIO(show("--csv", "--sort", "MF1").stdout)))
     assert [row["system"] for row in rows] == ["Leaky", "Strong", "Weak"]
@@ -90,7 +105,8 @@ def test_dimensional_experiments_get_their_own_table(
     results = aggregate(dimensional_units, [], make_meta(folds=2, system="Numbers"))
     write_report(results, experiments / "exp" / "numbers" / "report")
     text = show().stdout
-    assert "CCC valence" in text
+    assert "CCC V" in text
+    assert "| CCC valence |" in show("--markdown").stdout
     assert text.index("Dimensions") < text.index("Numbers")
 
 

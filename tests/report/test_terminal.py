@@ -30,7 +30,7 @@ def test_file_gets_plain_lines(results):
     assert f"[{100 * entry['low']:.1f}, {100 * entry['high']:.1f}]" in text
     assert "chance" in text
     assert "25.00" in text
-    assert "folds 3 of 5" in text
+    assert "3 of 5 folds, seed 1" in text
     assert "loso-speaker-clean" in text
     assert "PARTIAL RESULT" in text
     assert "\x1b" not in text
