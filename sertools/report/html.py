@@ -170,7 +170,7 @@ def _section(title: str, content: str, kind: str = "") -> str:
 
 
 def _table(table: Table, extra: list[str] | None = None) -> str:
-    """Return a table; `extra` holds ready markup of one more cell per row."""
+    """Return a table; `extra` holds the strip of each row."""
 
     def row(cells: list[str], tag: str, more: str | None) -> str:
         looks = [
@@ -182,7 +182,7 @@ def _table(table: Table, extra: list[str] | None = None) -> str:
         )
         return f"<tr>{inner}{'' if more is None else f'<{tag}>{more}</{tag}>'}</tr>"
 
-    head = row(table.header, "th", "" if extra else None)
+    head = row(table.header, "th", "interval and chance" if extra else None)
     body = [
         row(cells, "td", extra[index] if extra else None) for index, cells in enumerate(table.rows)
     ]
