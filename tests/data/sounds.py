@@ -1,6 +1,7 @@
 """Synthetic sound files for tests of data/: tones and noise, never recordings."""
 
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ def write(path: Path, samples=None, rate=16000, **options) -> Path:
     """Write samples as a sound file, by default noise seeded by the file's name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if samples is None:
-        samples = noise(rate=rate, seed=sum(path.name.encode()))
+        samples = noise(rate=rate, seed=zlib.crc32(path.name.encode()))
     soundfile.write(path, samples, rate, **options)
     return path
 
