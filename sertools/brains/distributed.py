@@ -123,3 +123,26 @@ class Ranks:
                 "another rank failed, so this one stops too",
                 [f"rank {rank}: {text}" for rank, text in enumerate(said) if text],
             )
+
+
+def gather_by_id(
+    batches: Sequence[tuple[Sequence[str], torch.Tensor]], ranks: Ranks
+) -> tuple[list[str], torch.Tensor]:
+    """Return the outputs of all ranks, sorted by id, each id once. Call it on all ranks.
+
+    Args:
+        batches: ids and outputs (B, K) of this rank's batches.
+        ranks: the processes of this training.
+
+    Returns:
+        ids and outputs (n, K) on the CPU; an empty tensor if no rank had a batch.
+    """
+    mine = [(list(ids), outputs.cpu()) for ids, outputs in batches]
+    rows = {
+        id: row
+        for part in ranks.gather(mine)
+        for ids, outputs in part
+        for id, row in zip(ids, outputs, strict=True)
+    }
+    ids = sorted(rows)
+    return ids, torch.stack([rows[id] for id in ids]) if ids else torch.empty(0)

@@ -1,0 +1,268 @@
+"""SERBrain: SpeechBrain's training loop with its weaknesses mended in one place."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from sertools.brains.checkpoints import AtomicCheckpointer, as_plain
+from sertools.brains.distributed import Ranks, gather_by_id
+from sertools.brains.loaders import begin_epoch
+from sertools.brains.logs import Logs, epoch_line, progress_bar
+from sertools.brains.numerics import Diverged, Guard
+from sertools.brains.options import LoopOptions, Schedule
+from sertools.brains.randomness import RandomState, seed_training
+from sertools.brains.stepping import SteppingBrain
+from sertools.errors import Interrupted
+from sertools.files import publish, write_json
+from speechbrain.core import Stage
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+DONE = "training.json"
+
+
+class SERBrain(SteppingBrain):
+    """Train one model to the end, however often it is interrupted.
+
+    Subclasses write `compute_forward`, `compute_objectives` and `dev_scores`; they may write
+    `loss_weight`, `after_step`, `begin_epoch`, `audio_seconds` and `write_best`. They call
+    `self.network(stage)`, never `self.modules.model`.
+
+    What differs from SpeechBrain's Brain, beside the steps (`SteppingBrain`): frozen parts stay in
+    evaluation mode; the dev part is shared out over the ranks and gathered by id; checkpoints are
+    atomic, verified, and complete down to the generators.
+
+    Args:
+        model: the one module that is trained, already on no particular device.
+        work: the unit, see `FoldWork`.
+        device: cpu or cuda:<index>.
+        ranks: the processes of this training.
+        options: how the loop runs.
+        schedule: of the learning rate.
+        optimizer: makes the optimizer from the model; its groups have `initial_lr`.
+        setup: further settings that must not change between checkpoint and resumption.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        work,
+        device: str,
+        ranks: Ranks,
+        options: LoopOptions,
+        schedule: Schedule,
+        optimizer: Callable[[nn.Module], Optimizer],
+        setup: Mapping[str, Any] | None = None,
+    ):
+        super().__init__(model, work, device, ranks, options, schedule)
+        self.make_optimizer = optimizer
+        self.folder = Path(work.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.logs = Logs(self.folder, ranks, options.tensorboard)
+        self.checkpointer = AtomicCheckpointer(
+            self.folder / "checkpoints", ranks, self._setup(setup or {}), options.keep, work.say
+        )
+        self.checkpointer.add_recoverable("model", self.weights)
+        self.checkpointer.add_json("progress", self.progress)
+        self.checkpointer.add_per_rank("rng", RandomState())
+        self.checkpointer.add_per_rank("sums", self.sums)
+        self._last_checkpoint = (time.monotonic(), 0)
+
+    # What subclasses write
+
+    def dev_scores(self, ids: list[str], outputs: Tensor) -> dict[str, Any]:
+        """Return plain scores of the dev part from all outputs, sorted by id."""
+        return {}
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Prepare an epoch, before the model is put into training mode."""
+
+    def write_best(self, folder: Path) -> None:
+        """Write the best model so far into an empty folder that is then published."""
+
+    # The loop
+
+    def learn(self, train: DataLoader, dev: DataLoader | None = None) -> None:
+        """Train from wherever the last run stopped until the end.
+
+        Raises:
+            Interrupted: a stop was asked for; everything is saved.
+            Diverged: too many steps were not finite.
+            ConfigError: the checkpoint was written with other settings.
+        """
+        try:
+            self.fit(self._epochs(), train, dev)
+        finally:
+            self.logs.close()
+        self.checkpointer.delete_checkpoints(num_to_keep=1)
+        if self.ranks.main:
+            done = {name: value for name, value in self.progress.state_dict().items()
+                    if name in ("epoch", "step", "best_score", "best_epoch")}
+            write_json(self.folder / DONE, {**done, "select": self.options.select})
+
+    def on_fit_start(self) -> None:
+        """Wrap, make the optimizer, seed, and go back to the last checkpoint."""
+        self._wrap_distributed()
+        self.optimizer = self.make_optimizer(self.raw_model)
+        self.optimizers_dict = {"optimizer": self.optimizer}
+        self.checkpointer.add_recoverable("optimizer", self.optimizer)
+        lazily = self.device_type == "cuda" and all(
+            group.get("fused") for group in self.optimizer.param_groups
+        )
+        self.guard = Guard(self.ranks, self.folder, self.options.nonfinite_patience,
+                           self.work.say, lazily)
+        seed_training(self.work.seed, self.ranks.rank)
+        if self.checkpointer.recover_if_possible():
+            self.work.say(f"going on after epoch {self.progress.epoch}, "
+                          f"step {self.progress.step}")
+            self.logs.write(self.progress.history)
+        self._last_checkpoint = (time.monotonic(), self.progress.step)
+
+    def _epochs(self) -> Iterator[int]:
+        while not self.progress.over(self.options):
+            yield self.progress.epoch + 1
+
+    def _fit_train(self, train_set: DataLoader, epoch: int, enable: bool) -> None:
+        progress = self.progress
+        begin_epoch(train_set, epoch, self.work.seed, self.ranks.rank, progress.batch)
+        self.begin_epoch(epoch)
+        self.modules.train()
+        self.weights.eval_frozen()
+        self.zero_grad(set_to_none=True)
+        self._batches = len(train_set)
+        self._epoch = epoch
+        self._clock = time.monotonic()
+        bar = progress_bar(train_set, f"epoch {epoch}", self._batches, progress.batch, enable)
+        with contextlib.closing(bar):
+            for batch in bar:
+                self.fit_batch(batch)
+                if self._looks(bar):
+                    bar.set_postfix(loss=f"{self.sums.running_loss():.4f}")
+        self.settle()
+        progress.seconds += time.monotonic() - self._clock
+
+    def _looks(self, bar: Any) -> bool:
+        """Say whether it is time to look at the running sums."""
+        due = self.progress.step % self.options.log_every == 0
+        if due:
+            self.settle()
+        return due and not bar.disable
+
+    # The end of an epoch
+
+    def _fit_valid(self, valid_set: DataLoader | None, epoch: int, enable: bool) -> None:
+        scores = {} if valid_set is None else self.assess(valid_set, enable)
+        progress, means = self.progress, self.sums.means(self.ranks)
+        speed = means.pop("audio_seconds") / max(progress.seconds, 1e-9)
+        line = {
+            "epoch": epoch, "step": progress.step,
+            "train": {**means, "skipped_steps": progress.skipped}, "dev": scores,
+            "lr": self.optimizer.param_groups[0]["lr"], "audio_seconds_per_second": speed,
+        }
+        progress.epoch = epoch
+        progress.history.append(as_plain(line))
+        if valid_set is None:
+            best, progress.best_epoch = True, epoch
+        else:
+            best = progress.judge(scores[self.options.select], self.options.select == "loss")
+        if best:
+            self._publish_best()
+        progress.begin_next_epoch()
+        self.sums.reset()
+        if best or self.ranks.any([self._due()])[0] or progress.over(self.options):
+            self._checkpoint(end_of_epoch=True)
+        self.logs.write(progress.history)
+        if self.ranks.main:
+            self.work.say(epoch_line(progress.history[-1], self.options.select, best))
+
+    def assess(self, loader: DataLoader, show: bool = False) -> dict[str, Any]:
+        """Return the loss and `dev_scores` of a part; every utterance counts once."""
+        sums = torch.zeros(2, dtype=torch.float64, device=self.device)
+        common = min(self.ranks.gather(len(loader)))
+        begin_epoch(loader, 0, self.work.seed, self.ranks.rank)
+        self.modules.eval()
+        found: list[tuple[list[str], Tensor]] = []
+        with torch.no_grad(), contextlib.closing(
+            progress_bar(loader, "dev", len(loader), 0, show)
+        ) as bar:
+            for number, batch in enumerate(bar):
+                if number < common and self.ranks.any([self.work.should_stop()])[0]:
+                    self._stop()
+                batch = batch.to(self.device, non_blocking=True)
+                with self.evaluation_ctx:
+                    outputs = self.compute_forward(batch, Stage.VALID)
+                    loss = self.compute_objectives(outputs, batch, Stage.VALID)
+                weight = self.loss_weight(outputs, batch)
+                sums += torch.stack([loss.double() * weight, torch.ones_like(sums[0]) * weight])
+                if isinstance(outputs, Tensor):
+                    found.append((batch.ids, outputs.float()))
+        loss, weight = self.ranks.sum(sums).tolist()
+        ids, outputs = gather_by_id(found, self.ranks)
+        refuse_odd_outputs(ids, outputs)
+        return {"loss": loss / max(weight, 1e-9), **self.dev_scores(ids, outputs)}
+
+    def _publish_best(self) -> None:
+        def write() -> None:
+            with publish(self.folder / "best") as folder:
+                folder.mkdir()
+                self.write_best(folder)
+
+        self.ranks.attempt(write if self.ranks.main else None)
+
+    # Checkpoints
+
+    def between_steps(self) -> None:
+        """Write a checkpoint if one is due; stop if that was asked for."""
+        stop, due = self.ranks.any([self.work.should_stop(), self._due()])
+        if stop:
+            self._stop()
+        elif due:
+            self._checkpoint(end_of_epoch=False)
+
+    def _due(self) -> bool:
+        moment, step = self._last_checkpoint
+        steps = self.options.checkpoint_steps
+        if steps is not None and self.progress.step - step >= steps:
+            return True
+        return time.monotonic() - moment >= 60 * self.options.checkpoint_minutes
+
+    def _stop(self) -> None:
+        self._checkpoint(end_of_epoch=False)
+        raise Interrupted(
+            f"stopped on request in epoch {self.progress.epoch + 1} after step "
+            f"{self.progress.step}; everything is saved",
+            remedy="run the same command to go on",
+        )
+
+    def _checkpoint(self, end_of_epoch: bool) -> None:
+        if not end_of_epoch:
+            self.settle()
+            now = time.monotonic()
+            self.progress.seconds += now - self._clock
+            self._clock = now
+        self.checkpointer.save_and_keep_only(end_of_epoch=end_of_epoch)
+        self._last_checkpoint = (time.monotonic(), self.progress.step)
+
+    def _setup(self, more: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "world_size": self.ranks.world_size, "seed": self.work.seed,
+            "precision": self.work.precision, "frozen_weights": self.weights.frozen,
+            **self.options.that_change_results(), **vars(self.schedule), **more,
+        }
+
+
+def refuse_odd_outputs(ids: list[str], outputs: Tensor) -> None:
+    """Raise Diverged if a model says NaN or infinity about an utterance."""
+    odd = [id for id, row in zip(ids, outputs, strict=True) if not bool(torch.isfinite(row).all())]
+    if odd:
+        raise Diverged(
+            "the model's outputs are NaN or infinite", odd,
+            remedy="listen to these utterances; if they are sound, train with precision fp32 or a "
+            "lower learning rate",
+        )

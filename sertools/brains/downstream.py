@@ -1,0 +1,320 @@
+"""DownstreamTrainer: what a recipe's `trainer:` block builds to train on a corpus with labels."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from sertools.brains import groups
+from sertools.brains.augmentation import Augmentation
+from sertools.brains.base import DONE
+from sertools.brains.best import FILES, read_model
+from sertools.brains.distributed import Ranks, gather_by_id, resolve_device
+from sertools.brains.downstream_brain import DownstreamBrain
+from sertools.brains.inputs import AudioInputs, FeatureInputs
+from sertools.brains.loaders import make_loader
+from sertools.brains.options import LoopOptions, Schedule
+from sertools.brains.randomness import seed_weights
+from sertools.brains.tasks import Classification, Dimensions
+from sertools.brains.work import FoldWork
+from sertools.data.batching import BucketBatchSampler
+from sertools.errors import ConfigError
+from sertools.models.heads import EncoderWithHead, UtteranceHead
+from sertools.scoring.predictions import Prediction
+from speechbrain.utils.autocast import AMPConfig, TorchAutocast
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+
+class DownstreamTrainer:
+    """Train an emotion model for one fold and seed, and predict with its best epoch.
+
+    With `inputs: audio` an encoder is trained from scratch or fine-tuned; with `inputs: features`
+    only a head is trained on the cached layers of a frozen upstream.
+
+    Args:
+        inputs: audio or features.
+        encoder: for audio, what builds the encoder (a `!name:` partial of `build_encoder` or
+            `load_upstream`).
+        head: a `!name:` partial of `UtteranceHead` without sizes; None: its defaults (SUPERB).
+        task: classification or dimensions.
+        class_weights: balanced (n / (K n_class) of the training part) or None.
+        label_smoothing: share of the target spread over all classes, 0 to 1.
+        dimensions: for task dimensions, any of arousal, valence, dominance.
+        scale: for task dimensions, lowest and highest rating of the corpus.
+        epochs: passes over the training part, at most.
+        batch_seconds: seconds of audio per batch and rank, padding included.
+        max_batch: utterances per batch and rank, at most; None for no limit.
+        accumulation: batches per optimizer step.
+        lr: learning rate of the head, and of the encoder unless `encoder_lr` is given.
+        encoder_lr: learning rate of the encoder's last block.
+        layer_decay: factor on the learning rate per block below the last.
+        freeze_frontend: epochs for which the encoder's convolutional front end stays as it is, or
+            always.
+        weight_decay: of matrices; vectors do not decay.
+        optimizer: adamw or sgd (with Nesterov momentum 0.9).
+        betas: of AdamW.
+        schedule: cosine, linear or constant learning rate after the warm-up.
+        warmup: share of the training with a rising learning rate, 0 to 1.
+        floor: share of the learning rate at the end of cosine and linear.
+        clip: largest norm of the gradient; None does not clip.
+        patience: epochs without a better dev score before the end; None trains all epochs.
+        select: dev score that chooses the best epoch: UA, WA, WF1, MF1, CCC, CCC_<dimension> or
+            loss; None: UA or CCC, after the task.
+        crop: None, start or random: how training cuts long utterances; prediction never cuts.
+        crop_seconds: length of the cut.
+        normalise: zero mean and unit variance of every waveform (see `AudioReader`); encoders
+            that were trained so do it themselves.
+        sample_rate: of the waveforms, in Hz.
+        cache_megabytes: memory per loading process for decoded audio.
+        speeds: augmentation, percents of the speed; None for none.
+        noise: augmentation, lowest and highest signal-to-noise ratio in dB; None for none.
+        silences: augmentation, most silenced stretches per utterance; 0 for none.
+        silence_seconds: longest silenced stretch.
+        checkpoint_minutes: minutes between checkpoints.
+        checkpoint_steps: optimizer steps between checkpoints, in addition; None for none.
+        nonfinite_patience: steps per epoch that may be skipped for NaN or infinity.
+        log_every: optimizer steps between looks at the running loss.
+        tensorboard: write TensorBoard curves.
+
+    Raises:
+        ConfigError: options that are unknown or do not fit together.
+    """
+
+    def __init__(
+        self,
+        inputs: str = "audio",
+        encoder: Callable[[], nn.Module] | None = None,
+        head: Callable[..., UtteranceHead] | None = None,
+        task: str = "classification",
+        class_weights: str | None = None,
+        label_smoothing: float = 0.0,
+        dimensions: Sequence[str] = ("arousal", "valence", "dominance"),
+        scale: Sequence[float] | None = None,
+        epochs: int = 50,
+        batch_seconds: float = 100.0,
+        max_batch: int | None = None,
+        accumulation: int = 1,
+        lr: float = 1e-3,
+        encoder_lr: float | None = None,
+        layer_decay: float = 1.0,
+        freeze_frontend: int | str = 0,
+        weight_decay: float = 0.01,
+        optimizer: str = "adamw",
+        betas: Sequence[float] = (0.9, 0.999),
+        schedule: str = "cosine",
+        warmup: float = 0.1,
+        floor: float = 0.0,
+        clip: float | None = 5.0,
+        patience: int | None = None,
+        select: str | None = None,
+        crop: str | None = None,
+        crop_seconds: float | None = None,
+        normalise: bool | str = False,
+        sample_rate: int = 16000,
+        cache_megabytes: float = 512,
+        speeds: Sequence[int] | None = None,
+        noise: Sequence[float] | None = None,
+        silences: int = 0,
+        silence_seconds: float = 0.1,
+        checkpoint_minutes: float = 10.0,
+        checkpoint_steps: int | None = None,
+        nonfinite_patience: int = 3,
+        log_every: int = 50,
+        tensorboard: bool = True,
+    ):
+        given = {name: value for name, value in locals().items() if name != "self"}
+        _check(given)
+        self.given = given
+        self.schedule = Schedule(schedule, warmup, floor)
+        self.options = LoopOptions(
+            epochs=epochs, accumulation=accumulation, clip=clip, patience=patience,
+            select=select or ("UA" if task == "classification" else "CCC"),
+            nonfinite_patience=nonfinite_patience, checkpoint_minutes=checkpoint_minutes,
+            checkpoint_steps=checkpoint_steps, log_every=log_every, tensorboard=tensorboard,
+            find_unused_parameters=inputs == "audio",  # the last norm, a mask embedding
+        )
+        augments = speeds is not None or noise is not None or silences > 0
+        self.augmentation = (
+            Augmentation(sample_rate, speeds, noise, silences, silence_seconds)
+            if augments else None
+        )
+
+    def fit(self, work: FoldWork) -> None:
+        """Train from wherever an earlier call stopped; leave `best/` and metrics.jsonl.
+
+        Raises:
+            Interrupted: a stop was asked for; everything is saved.
+            Diverged: too many steps were not finite.
+            ConfigError: a checkpoint was written with other settings.
+            DataError: utterances without a usable label, audio or features.
+        """
+        device = resolve_device(work.device)
+        ranks = Ranks.start(device, work.rank, work.world_size)
+        if ranks.share(all(path.is_file() for path in self.artefacts(work))):
+            return
+        task, inputs = self._task(work), self._inputs(work, ranks)
+        targets = task.targets(work.manifest, work.train)
+        task.learn_from(targets)
+        train = self._loader(inputs.dataset(work.train, targets, True), True, work, device, ranks)
+        dev = None
+        if work.dev:
+            dev_targets = task.targets(work.manifest, work.dev)
+            dev = self._loader(
+                inputs.dataset(work.dev, dev_targets, False), False, work, device, ranks
+            )
+        model = self._model(work, task, inputs)
+        brain = DownstreamBrain(
+            model, work, device, ranks, self.options, self.schedule, self._optimizer,
+            self._setup(work), task=task, augmentation=self.augmentation,
+            frozen_epochs=self._frozen_epochs(model),
+        )
+        brain.learn(train, dev)
+
+    def predict(self, work: FoldWork, ids: Sequence[str]) -> list[Prediction]:
+        """Return predictions of the best epoch, sorted by id; on other ranks than 0 none.
+
+        Raises:
+            DataError: nothing was trained yet, or an utterance cannot be used.
+        """
+        device = resolve_device(work.device)
+        ranks = Ranks.start(device, work.rank, work.world_size)
+        task, inputs = self._task(work), self._inputs(work, ranks)
+        task.targets(work.manifest, ids)
+        model = self._model(work, task, inputs)
+        read_model(Path(work.folder) / "best", model)
+        loader = self._loader(inputs.dataset(ids, None, False), False, work, device, ranks)
+        found, outputs = forward_all(model.to(device).eval(), loader, device, work.precision, ranks)
+        return task.predictions(work.manifest, found, outputs) if ranks.main else []
+
+    def artefacts(self, work: FoldWork) -> list[Path]:
+        """Return the files whose presence means that training is complete."""
+        folder = Path(work.folder)
+        return [*(folder / "best" / name for name in FILES), folder / "metrics.jsonl",
+                folder / DONE]
+
+    def _task(self, work: FoldWork) -> Classification | Dimensions:
+        if self.given["task"] == "dimensions":
+            return Dimensions(self.given["dimensions"], self.given["scale"])
+        return Classification(
+            work.classes, self.given["class_weights"], self.given["label_smoothing"]
+        )
+
+    def _inputs(self, work: FoldWork, ranks: Ranks) -> AudioInputs | FeatureInputs:
+        head = self.given["head"] or UtteranceHead
+        if self.given["inputs"] == "features":
+            return FeatureInputs(work, head, ranks)
+        reader = {name: self.given[name] for name in
+                  ("sample_rate", "crop", "crop_seconds", "normalise", "cache_megabytes")}
+        return AudioInputs(work, head, self.given["encoder"], reader)
+
+    def _model(self, work, task, inputs) -> nn.Module:
+        seed_weights(work.seed)
+        model = inputs.model(task.num_outputs)
+        if self.given["freeze_frontend"] == "always":
+            frontend(model).requires_grad_(False)
+        return model
+
+    def _loader(
+        self, dataset: Dataset, train: bool, work: FoldWork, device: str, ranks: Ranks
+    ) -> DataLoader:
+        batches = BucketBatchSampler(
+            dataset.seconds, self.given["batch_seconds"], train, work.seed, ranks.rank,
+            ranks.world_size, max_items=self.given["max_batch"],
+        )
+        return make_loader(dataset, batches, work, device)
+
+    def _optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        given = self.given
+        make = groups.adamw(given["betas"]) if given["optimizer"] == "adamw" else groups.sgd()
+        return make(groups.parameter_groups(
+            model, given["lr"], given["weight_decay"], given["encoder_lr"], given["layer_decay"]
+        ))
+
+    def _frozen_epochs(self, model: nn.Module) -> tuple[nn.Module, int] | None:
+        epochs = self.given["freeze_frontend"]
+        return None if epochs in (0, "always") else (frontend(model), epochs)
+
+    def _setup(self, work: FoldWork) -> dict[str, Any]:
+        without = {"checkpoint_minutes", "checkpoint_steps", "log_every", "tensorboard",
+                   "cache_megabytes", "select"}
+        settings = {k: describe(v) for k, v in self.given.items() if k not in without}
+        return {**settings, "classes": work.classes, "train": _short(work.train),
+                "dev": _short(work.dev)}
+
+
+def forward_all(
+    model: nn.Module, loader: DataLoader, device: str, precision: str, ranks: Ranks
+) -> tuple[list[str], Tensor]:
+    """Return ids and outputs (n, K) of all ranks' batches, sorted by id."""
+    context = TorchAutocast(device_type=torch.device(device).type,
+                            dtype=AMPConfig.from_name(precision).dtype)
+    found = []
+    with torch.no_grad():
+        for batch in loader:
+            batch = batch.to(device, non_blocking=True)
+            with context:
+                outputs = model(batch.inputs, batch.lengths)
+            found.append((batch.ids, outputs.float()))
+    return gather_by_id(found, ranks)
+
+
+def frontend(model: EncoderWithHead) -> nn.Module:
+    """Return the part of the encoder that reads the waveform.
+
+    Raises:
+        ConfigError: the encoder has none of a known name, or it is frozen for good already.
+    """
+    names = ("frontend", "model.frontend", "model.feature_extractor")
+    modules = dict(model.encoder.named_modules())
+    found = next((modules[name] for name in names if name in modules), None)
+    if found is None:
+        raise ConfigError(f"freeze_frontend is given, but the encoder has none of {names}")
+    if not any(p.requires_grad for p in found.parameters()):
+        raise ConfigError(
+            "freeze_frontend is given, but the encoder's front end is frozen already",
+            remedy="remove it, or set freeze_frontend: false where the upstream is loaded",
+        )
+    return found
+
+
+def describe(value: Any) -> Any:
+    """Return a plain value that stands for an option: partials by name and arguments."""
+    if isinstance(value, functools.partial):
+        keywords = {name: describe(item) for name, item in value.keywords.items()}
+        return {"name": describe(value.func), "args": [describe(v) for v in value.args], **keywords}
+    if callable(value):
+        return f"{value.__module__}.{value.__qualname__}"
+    return value
+
+
+def _short(ids: Sequence[str]) -> str:
+    from sertools.brains.randomness import derive
+
+    return f"{len(ids)} utterances, {derive(*sorted(ids)):016x}"
+
+
+def _check(given: dict[str, Any]) -> None:
+    known = {"inputs": ("audio", "features"), "task": ("classification", "dimensions"),
+             "optimizer": ("adamw", "sgd")}
+    problems = [f"{name} is {given[name]!r}: use {' or '.join(values)}"
+                for name, values in known.items() if given[name] not in values]
+    features = given["inputs"] == "features"
+    if features and given["encoder"] is not None:
+        problems.append("encoder is given, but inputs is features: remove it, or use inputs: audio")
+    if not features and given["encoder"] is None:
+        problems.append("encoder is missing: inputs: audio needs one")
+    audio_only = ("encoder_lr", "freeze_frontend", "crop", "speeds", "noise", "silences")
+    problems += [f"{name} is given, but inputs is features: it acts on audio only"
+                 for name in audio_only if features and given[name]]
+    if given["task"] == "dimensions" and given["scale"] is None:
+        problems.append("scale is missing: give the lowest and highest rating, such as [1, 7]")
+    if not (given["freeze_frontend"] == "always" or isinstance(given["freeze_frontend"], int)):
+        problems.append(f"freeze_frontend is {given['freeze_frontend']!r}: epochs, or always")
+    if problems:
+        raise ConfigError("the trainer's options are not sound", problems)
+
+

@@ -1,0 +1,68 @@
+"""The brain of downstream training: a task, a model with a head, optional augmentation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sertools.brains.augmentation import Augmentation
+from sertools.brains.base import SERBrain
+from sertools.brains.best import write_model
+from sertools.brains.tasks import Classification, Dimensions
+from sertools.data.batching import Batch
+from speechbrain.core import Stage
+from torch import Tensor, nn
+
+
+class DownstreamBrain(SERBrain):
+    """Learn a task from audio or features.
+
+    Args:
+        task: targets, loss, scores.
+        augmentation: of waveforms in training.
+        frozen_epochs: (module, n): freeze a part of the model for its first n epochs.
+        rest: arguments of `SERBrain`.
+    """
+
+    def __init__(
+        self,
+        *rest: Any,
+        task: Classification | Dimensions,
+        augmentation: Augmentation | None = None,
+        frozen_epochs: tuple[nn.Module, int] | None = None,
+        **more: Any,
+    ):
+        super().__init__(*rest, **more)
+        self.task, self.augmentation, self.frozen_epochs = task, augmentation, frozen_epochs
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Freeze or unfreeze what is frozen for the first epochs only."""
+        if self.frozen_epochs is not None:
+            part, epochs = self.frozen_epochs
+            self.freeze(part, epoch <= epochs)
+
+    def compute_forward(self, batch: Batch, stage: Stage) -> Tensor:
+        """Return outputs (B, K)."""
+        inputs, lengths = batch.inputs, batch.lengths
+        if stage == Stage.TRAIN and self.augmentation is not None:
+            inputs, lengths = self.augmentation(inputs, lengths)
+        return self.network(stage)(inputs, lengths)
+
+    def compute_objectives(self, outputs: Tensor, batch: Batch, stage: Stage) -> Tensor:
+        """Return the task's loss, scalar."""
+        return self.task.loss(outputs, batch.targets)
+
+    def loss_weight(self, outputs: Tensor, batch: Batch) -> float | Tensor:
+        """Return what the loss is a mean over."""
+        return self.task.loss_weight(batch.targets)
+
+    def dev_scores(self, ids: list[str], outputs: Tensor) -> dict[str, Any]:
+        """Return the task's scores."""
+        return self.task.scores(self.work.manifest, ids, outputs)
+
+    def write_best(self, folder: Path) -> None:
+        """Write weights and description."""
+        write_model(folder, self.weights, {
+            **self.task.describe(), "seed": self.work.seed, "select": self.options.select,
+            **self.progress.history[-1],
+        })

@@ -1,0 +1,88 @@
+"""What a downstream model hears: audio through an encoder, or cached features of an upstream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sertools.brains.distributed import Ranks
+from sertools.brains.pooled import PooledFeatures, pooled_table
+from sertools.brains.work import FoldWork
+from sertools.data.audio import AudioReader
+from sertools.data.dataset import AudioDataset, FeatureDataset
+from sertools.data.feature_cache import FeatureCache
+from sertools.errors import ConfigError, DataError
+from sertools.models.heads import EncoderWithHead, UtteranceHead
+from torch import nn
+from torch.utils.data import Dataset
+
+MakeHead = Callable[..., UtteranceHead]
+
+
+class AudioInputs:
+    """Waveforms, through an encoder that is part of the model.
+
+    Args:
+        work: the unit.
+        head: builds the head.
+        encoder: builds the encoder.
+        reader: arguments of `AudioReader`.
+    """
+
+    def __init__(self, work: FoldWork, head: MakeHead, encoder: Callable[[], nn.Module],
+                 reader: Mapping[str, Any]):
+        self.work, self.make_head, self.make_encoder = work, head, encoder
+        self._train_reader = AudioReader(**reader)
+        whole = {**reader, "crop": None, "crop_seconds": None}
+        self._whole_reader = AudioReader(**whole) if reader["crop"] else self._train_reader
+
+    def dataset(self, ids: Sequence[str], targets: Mapping | None, train: bool) -> Dataset:
+        """Return the utterances, cropped only in training."""
+        reader = self._train_reader if train else self._whole_reader
+        return AudioDataset(
+            self.work.manifest, ids, self.work.data_folder, reader, targets, self.work.seed
+        )
+
+    def model(self, num_outputs: int) -> EncoderWithHead:
+        """Return a fresh encoder with a head."""
+        encoder = self.make_encoder()
+        head = self.make_head(encoder.num_layers + 1, encoder.dim, num_outputs)
+        if head.layers == "last":
+            head.num_layers = 1
+        return EncoderWithHead(encoder, head)
+
+
+class FeatureInputs:
+    """Cached features of a frozen upstream; the model is the head alone.
+
+    Args:
+        work: the unit; `features` is the folder of the cache.
+        head: builds the head.
+        ranks: the processes of this training.
+    """
+
+    def __init__(self, work: FoldWork, head: MakeHead, ranks: Ranks):
+        if work.features is None:
+            raise ConfigError(
+                "the trainer wants features, but this recipe has no feature cache",
+                remedy="add an `upstream:` block to the recipe, or use inputs: audio",
+            )
+        self.work, self.make_head, self.ranks = work, head, ranks
+        self.cache = FeatureCache(work.features)
+        self._table = None
+
+    def dataset(self, ids: Sequence[str], targets: Mapping | None, train: bool) -> Dataset:
+        """Return the utterances; averaged over time if the head allows it."""
+        missing = [f"{id}: not in the cache" for id in ids if id not in self.cache]
+        if missing:
+            raise DataError(f"the feature cache {self.cache.folder} is not of these utterances",
+                            missing, "run stage features again")
+        if not self.model(1).linear_before_pooling:
+            return FeatureDataset(self.cache, ids, targets)
+        if self._table is None:
+            self._table = pooled_table(self.cache, self.ranks)
+        return PooledFeatures(self.cache, self._table, ids, targets)
+
+    def model(self, num_outputs: int) -> UtteranceHead:
+        """Return a fresh head."""
+        return self.make_head(self.cache.num_layers, self.cache.dim, num_outputs)

@@ -1,0 +1,58 @@
+"""Data loaders that can begin in the middle of an epoch and never touch the global generator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from sertools.brains.randomness import loader_generator
+from sertools.data.batching import BucketBatchSampler, collate
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+
+class Resumable(Sampler):
+    """A batch sampler whose next pass may skip the batches that were already used.
+
+    Args:
+        batches: deterministic for a given epoch, with `set_epoch`.
+    """
+
+    def __init__(self, batches: BucketBatchSampler):
+        self.batches, self.skip = batches, 0
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        skip, self.skip = self.skip, 0
+        for number, batch in enumerate(self.batches):
+            if number >= skip:
+                yield batch
+
+
+def make_loader(dataset: Dataset, batches: BucketBatchSampler, work, device: str) -> DataLoader:
+    """Return a loader of `sertools.data.batching.Batch`.
+
+    Args:
+        dataset: utterances.
+        batches: which of them go together.
+        work: the unit, for its number of workers and seed.
+        device: where the batches will go; memory is pinned for a GPU.
+    """
+    return DataLoader(
+        dataset,
+        batch_sampler=Resumable(batches),
+        collate_fn=collate,
+        num_workers=work.num_workers,
+        pin_memory=device.startswith("cuda"),
+        generator=torch.Generator(),
+    )
+
+
+def begin_epoch(loader: DataLoader, epoch: int, seed: int, rank: int, skip: int = 0) -> None:
+    """Choose the epoch of a loader and how many of its batches to skip."""
+    if hasattr(loader.dataset, "set_epoch"):
+        loader.dataset.set_epoch(epoch)
+    loader.batch_sampler.batches.set_epoch(epoch)
+    loader.batch_sampler.skip = skip
+    loader.generator = loader_generator(seed, rank, epoch)

@@ -1,0 +1,125 @@
+"""A made-up corpus of tones and what trains on it in a second; also run by other processes."""
+
+import functools
+import math
+import sys
+from pathlib import Path
+
+import sertools  # noqa: F401
+import soundfile
+import torch
+from sertools.brains.distributed import Ranks
+from sertools.brains.downstream import DownstreamTrainer
+from sertools.brains.work import FoldWork
+from sertools.data.feature_cache import FeatureCache  # noqa: F401
+from sertools.data.record import Record
+from sertools.errors import Interrupted
+from sertools.models.heads import UtteranceHead
+from sertools.models.presets import build_encoder
+
+CLASSES = ["high", "low"]
+TINY = {"dim": 16, "num_layers": 1, "num_heads": 2, "ffn_dim": 32, "num_mels": 8,
+        "position_kernel": 3, "dropout": 0.2}
+
+
+def make_corpus(folder: Path, count: int = 26) -> dict[str, Record]:
+    """Write short tones in noise and return their records; the label is the pitch."""
+    draw = torch.Generator().manual_seed(7)
+    manifest = {}
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        seconds = 0.1 + 0.01 * (number * 7 % 13)
+        time = torch.arange(round(seconds * 16000)) / 16000
+        label = CLASSES[number % 2]
+        tone = torch.sin(2 * math.pi * (900.0 if label == "high" else 300.0) * time)
+        wave = 0.1 * tone + 0.05 * torch.randn(len(time), generator=draw)
+        soundfile.write(folder / f"u{number:02d}.wav", wave.numpy(), 16000, subtype="FLOAT")
+        manifest[f"toy-u{number:02d}"] = Record(
+            id=f"toy-u{number:02d}", path=f"u{number:02d}.wav", label=label,
+            speaker=f"s{number % 5}", arousal=1.0 + number % 5, valence=5.0 - number % 3,
+            duration=seconds, audio_hash=f"{number:032x}",
+        )
+    return manifest
+
+
+def make_work(root: Path, folder: Path, **changes) -> FoldWork:
+    """Return one unit over the corpus in root/audio: 16 utterances train, 5 dev, 5 test."""
+    manifest = make_corpus(root / "audio")
+    ids = sorted(manifest)
+    values = {
+        "manifest": manifest, "train": ids[:16], "dev": ids[16:21], "classes": CLASSES,
+        "data_folder": root / "audio", "features": None, "folder": folder, "seed": 3,
+        "device": "cpu", "precision": "fp32", "num_workers": 0, "should_stop": lambda: False,
+        "say": lambda text: None,
+    }
+    return FoldWork(**{**values, **changes})
+
+
+def audio_trainer(**changes) -> DownstreamTrainer:
+    """Return a trainer of a tiny encoder with dropout, on audio."""
+    values = {
+        "inputs": "audio", "encoder": functools.partial(build_encoder, **TINY),
+        "head": functools.partial(UtteranceHead, projection=8, dropout=0.2), "epochs": 3,
+        "batch_seconds": 0.5, "accumulation": 2, "lr": 3e-3, "tensorboard": False,
+    }
+    return DownstreamTrainer(**{**values, **changes})
+
+
+def feature_trainer(**changes) -> DownstreamTrainer:
+    """Return a trainer of a head with dropout, on cached features."""
+    values = {
+        "inputs": "features", "head": functools.partial(UtteranceHead, projection=8, dropout=0.2),
+        "epochs": 3, "batch_seconds": 0.5, "accumulation": 2, "lr": 1e-2, "tensorboard": False,
+    }
+    return DownstreamTrainer(**{**values, **changes})
+
+
+def make_features(root: Path) -> Path:
+    """Write the cache of a tiny random frozen encoder and return its folder."""
+    from sertools.data.audio import AudioReader
+    from sertools.data.feature_writer import write_features
+    from sertools.models.upstream import OwnUpstream
+
+    torch.manual_seed(0)
+    upstream = OwnUpstream(build_encoder(**TINY))
+    return write_features(
+        upstream, make_corpus(root / "audio"), root / "audio", AudioReader(normalise=False),
+        root / "features", device="cpu", say=lambda text: None,
+    )
+
+
+def stop_after(polls: int):
+    """Return a should_stop that says yes from the given poll on."""
+    count = iter(range(polls))
+    return lambda: next(count, None) is None
+
+
+def train_in_pieces(trainer_of, work_of, polls) -> int:
+    """Train with an interruption after each number of polls; return how many there were."""
+    stops = 0
+    for number in polls:
+        try:
+            trainer_of().fit(work_of(should_stop=stop_after(number)))
+        except Interrupted:
+            stops += 1
+    trainer_of().fit(work_of())
+    return stops
+
+
+if __name__ == "__main__":  # root, folder, inputs, world_size: a run in a process of its own
+    root, folder, inputs, world_size = Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:5]
+    import os
+
+    rank = int(os.environ.get("RANK", "0"))
+    features = next((root / "features").iterdir()) if inputs == "features" else None
+    work = make_work(root, folder, features=features, rank=rank, world_size=int(world_size))
+    trainer = {"audio": audio_trainer, "features": feature_trainer}[inputs](
+        checkpoint_steps=1, epochs=4
+    )
+    trainer.fit(work)
+    predictions = trainer.predict(work, sorted(work.manifest))
+    if rank == 0:
+        from sertools.scoring.predictions import write_predictions
+
+        write_predictions(folder / "predictions.jsonl", predictions)
+    assert Ranks().world_size == int(world_size)
