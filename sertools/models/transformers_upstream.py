@@ -109,6 +109,11 @@ class TransformersUpstream(Upstream):
             model.feature_extractor.requires_grad_(False)
             model.feature_extractor._requires_grad = False  # else it asks for the input's gradient
 
+    @property
+    def frontend(self) -> nn.Module:
+        """Return the convolutions."""
+        return self.model.feature_extractor
+
     def encode(self, waveforms: Tensor, lengths: Tensor | None, hidden: bool) -> Encoded:
         """Encode a batch, in groups of equal length where that is needed."""
         if lengths is None:
@@ -186,8 +191,12 @@ class WhisperUpstream(Upstream):
         self.hop = 2 * self.extract.hop_length
         self.frame_rate = _RATE / self.hop
         if freeze_frontend:
-            for part in (model.conv1, model.conv2):
-                part.requires_grad_(False)
+            self.frontend.requires_grad_(False)
+
+    @property
+    def frontend(self) -> nn.Module:
+        """Return the two convolutions on mel frames."""
+        return nn.ModuleList([self.model.conv1, self.model.conv2])
 
     def encode(self, waveforms: Tensor, lengths: Tensor | None, hidden: bool) -> Encoded:
         """Encode a batch of at most 30 s each; frames behind the utterances are left out.

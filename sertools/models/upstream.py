@@ -45,6 +45,11 @@ class Upstream(nn.Module):
             self.requires_grad_(False)
         self.train()
 
+    @property
+    def frontend(self) -> nn.Module:
+        """Return the convolutions on the waveform, which fine-tuning often keeps as they are."""
+        raise NotImplementedError
+
     def train(self, mode: bool = True) -> Upstream:
         """Set the training mode; without effect on a frozen upstream."""
         return super().train(mode and self.trainable)
@@ -78,6 +83,11 @@ class OwnUpstream(Upstream):
         self.dim, self.num_layers = encoder.dim, encoder.num_layers
         if freeze_frontend and encoder.config.frontend == "conv":
             encoder.frontend.layers.requires_grad_(False)
+
+    @property
+    def frontend(self) -> nn.Module:
+        """Return the encoder's front end."""
+        return self.model.frontend
 
     def encode(self, waveforms: Tensor, lengths: Tensor | None, hidden: bool) -> Encoded:
         """Encode as the package's encoders do."""

@@ -151,6 +151,9 @@ def test_trainable_gets_gradients_dropout_and_all_layers(tmp_path, implementatio
     batch, lengths = speech(5000, 3000)
     encoded = upstream(batch, lengths, hidden=True)
     assert len(encoded.hidden) == 3
+    assert any(p.requires_grad for p in upstream.frontend.parameters()) != (
+        freeze_frontend and implementation == "transformers"
+    )
     encoded.last.sum().backward()
     front = {True: False, False: True}[freeze_frontend]
     for name, parameter in upstream.named_parameters():
@@ -285,3 +288,4 @@ def test_whisper_trains(whisper):
     encoded.last.sum().backward()
     assert upstream.model.layers[0].fc1.weight.grad is not None
     assert upstream.model.conv1.weight.grad is None
+    assert not any(parameter.requires_grad for parameter in upstream.frontend.parameters())
