@@ -1,0 +1,81 @@
+"""What a stage is, and the numbers and names that all recipes share."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sertools.errors import ConfigError
+from sertools.recipe.words import nearest
+
+NAMES = ("download", "prepare", "features", "pretrain", "train", "evaluate", "report", "export")
+"""Canonical order; a stage's number is its place here, in every recipe."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a recipe: a function from a job to its output files, and what it depends on."""
+
+    name: str
+    """One of `NAMES`."""
+    function: Callable | str
+    """`function(job) -> list of paths`, or "module:function", imported only when it runs."""
+    does: str
+    """One line for `--list-stages`."""
+    keys: tuple[str, ...] = ()
+    """Config keys that change its outputs; their values enter its marker."""
+    runtime: tuple[str, ...] = ()
+    """Config keys it reads that cannot change results: folders, device, number of workers."""
+    after: tuple[str, ...] = ()
+    """Earlier stages whose outputs it reads; the hashes of these enter its marker."""
+    requires: str | None = None
+    """Config key without which (absent or null) the stage is not part of the recipe."""
+    units: bool = False
+    """Whether it runs once per fold and seed."""
+    parallel: bool = False
+    """Whether it runs under torchrun with `--nproc N` or `--launcher`."""
+    home: str = "exp"
+    """"exp" for `exp/<tag>`, "data" for `data/<set>`, which experiments share."""
+    fingerprint: Callable[[Mapping], str] | None = None
+    """`fingerprint(config) -> str` of inputs from outside the recipe, or None."""
+
+    def __post_init__(self):
+        assert self.name in NAMES, f"{self.name} is not one of {NAMES}"
+        assert self.home in ("exp", "data"), self.home
+        assert not set(self.keys) & set(self.runtime), f"{self.name}: a key is of one kind only"
+        assert all(NAMES.index(name) < self.number for name in self.after), self.after
+        assert not (self.units and self.home == "data"), f"{self.name}: units live in exp/"
+
+    @property
+    def number(self) -> int:
+        """Return the canonical number."""
+        return NAMES.index(self.name)
+
+    @property
+    def declared(self) -> tuple[str, ...]:
+        """Return every config key that the stage may read."""
+        return (*self.keys, *self.runtime)
+
+    def load(self) -> Callable[[Any], Sequence]:
+        """Return the function, importing its module when only its name was given."""
+        if callable(self.function):
+            return self.function
+        module, name = self.function.split(":")
+        return getattr(importlib.import_module(module), name)
+
+
+def number_of(text: str, option: str) -> int:
+    """Return a stage's number from what the user typed, a number or a name.
+
+    Raises:
+        ConfigError: when it is neither.
+    """
+    name = text.strip().lower()
+    if name.isdecimal() and int(name) < len(NAMES):
+        return int(name)
+    if name in NAMES:
+        return NAMES.index(name)
+    known = ", ".join(f"{number} {name}" for number, name in enumerate(NAMES))
+    raise ConfigError(f"{option} {text}: no such stage{nearest(name, NAMES)}. Stages: {known}")
