@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
-"""mini: a corpus that the recipe synthesises itself. `python run.py --help` shows the options."""
+"""mini: a corpus that the recipe synthesises itself.
+
+`python run.py --help` shows the options, `--list-stages` the stages.
+"""
 
 from prepare import records
-from synthesise import download as synthesise
-
 from sertools.recipe import Recipe
 from sertools.stages import download, evaluate, features, prepare, report, train
+from synthesise import download as synthesise
 
 recipe = Recipe(
     __file__,
     stages=[
-        download(synthesise),  # the voices -> downloads/
+        download(synthesise, keys=("synthesis",)),  # the voices -> downloads/
         prepare(records),  # downloads/ -> data/all: manifest and folds
         features(),  # a frozen upstream's layers, where the configuration names one
         train(),  # one model per fold and seed

@@ -30,7 +30,7 @@ def download(job) -> list[Path]:
     folder = Path(job.recipe) / job.config["data_folder"]
     options = job.config.get("synthesis") or {}
     synthesise(folder, **options, say=job.say, should_stop=job.should_stop)
-    return [folder / name for name in ("metadata.csv", _RELEASE, _SUMS)]
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def synthesise(

@@ -1,0 +1,33 @@
+"""Stage evaluate: read dev and test once, write predictions and scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sertools.files import write_json
+from sertools.scoring.predictions import write_predictions
+from sertools.scoring.unit import score_unit
+from sertools.stages.unit import fold_of, fold_work
+
+DEV, TEST, SCORES = "dev.jsonl", "test.jsonl", "scores.json"
+
+
+def evaluate(job) -> list[Path]:
+    """Write predictions of the dev and test part and the scores of the test part."""
+    fold = fold_of(job)
+    work = fold_work(job, fold)
+    trainer = job.build("trainer")
+    dev = trainer.predict(work, fold.dev)
+    test = dev if fold.test == fold.dev else trainer.predict(work, fold.test)
+    if job.rank != 0:
+        return []
+    scores = score_unit(dev, test, work.classes)
+    outputs = [job.folder / name for name in (DEV, TEST, SCORES)]
+    write_predictions(outputs[0], dev)
+    write_predictions(outputs[1], test)
+    write_json(outputs[2], scores)
+    shown = ", ".join(
+        f"{name} {scores[name]:.3f}" for name in ("UA", "WA", "CCC") if name in scores
+    )
+    job.say(f"test {shown} on {len(test)} utterances")
+    return outputs

@@ -1,0 +1,34 @@
+"""Stage features: run a frozen upstream once over every utterance and keep its layers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sertools.data.audio import AudioReader
+from sertools.data.feature_writer import write_features
+from sertools.data.manifest import read_manifest
+from sertools.stages.unit import data_folder, prepared
+
+
+def features(job) -> list[Path]:
+    """Write what the feature cache lacks; return its index and shards.
+
+    Raises:
+        ConfigError: the upstream is unknown or cannot be read.
+        DataError: features do not fit the storage's range, or the disk is too small.
+    """
+    cache = write_features(
+        job.build("upstream"),
+        read_manifest(prepared(job, "utts.json")),
+        data_folder(job),
+        # The upstream normalises a waveform, or does not, as it was trained.
+        AudioReader(normalise=False, cache_megabytes=0),
+        job.dump,
+        layers=job.config.get("feature_layers") or "all",
+        precision=job.config.get("precision", "fp32"),
+        device=job.config.get("device", "auto"),
+        num_workers=job.config.get("num_workers", 0),
+        should_stop=job.should_stop,
+        say=job.say,
+    )
+    return [cache / "index.json", *sorted(cache.glob("*.safetensors"))]

@@ -1,0 +1,50 @@
+"""What the stages of one unit (a fold and a seed) hand to a trainer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sertools.brains.work import FoldWork
+from sertools.data.manifest import read_manifest
+from sertools.data.protocol import Fold, read_folds
+
+
+def data_folder(job) -> Path:
+    """Return the release's folder; a relative one is meant from the recipe's folder."""
+    return job.recipe / job.config["data_folder"]
+
+
+def prepared(job, name: str) -> Path:
+    """Return the output of stage prepare called `name`; "folds" gives the folds file."""
+    for path in job.outputs_of("prepare"):
+        if name in (path.name, path.parent.name):
+            return path
+    raise AssertionError(f"stage prepare wrote no {name}")
+
+
+def fold_of(job) -> Fold:
+    """Return the fold that this unit is about."""
+    split = read_folds(prepared(job, "folds"))
+    return next(fold for fold in split.folds if fold.name == job.fold)
+
+
+def fold_work(job, fold: Fold) -> FoldWork:
+    """Gather manifest, split, folders and devices for one fold and seed."""
+    cached = job.outputs_of("features")
+    return FoldWork(
+        manifest=read_manifest(prepared(job, "utts.json")),
+        train=fold.train,
+        dev=fold.dev,
+        classes=list(job.build("corpus").classes),
+        data_folder=data_folder(job),
+        features=cached[0].parent if cached else None,
+        folder=job.folder_of("train", job.fold, job.seed),
+        seed=job.seed,
+        device=job.config.get("device", "auto"),
+        precision=job.config.get("precision", "fp32"),
+        num_workers=job.config.get("num_workers", 0),
+        should_stop=job.should_stop,
+        say=job.say,
+        rank=job.rank,
+        world_size=job.world_size,
+    )
