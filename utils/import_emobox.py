@@ -12,6 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from sertools.data.emobox import match_emobox, read_emobox
 from sertools.data.manifest import read_manifest
 from sertools.data.prepare import MANIFEST
 from sertools.data.protocol import PROTOCOLS, Folds, make_folds, write_folds
@@ -30,8 +31,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _import(options: argparse.Namespace) -> None:
-    folds = make_folds(read_manifest(options.set / MANIFEST),
-                       Folds("emobox", folder=str(options.lists)), options.protocol)
+    records = read_manifest(options.set / MANIFEST)
+    folds = make_folds(records, Folds("emobox", folder=str(options.lists)), options.protocol)
+    lists = read_emobox(options.lists)
+    for label, classes in match_emobox(lists, records).labels.items():
+        common = lists.common_name(label)
+        words = ", ".join(f"{name} {number}" for name, number in classes.most_common())
+        print(f"label {label}{f' ({common})' if common else ''}: {words}")
     path = write_folds(options.set / "folds" / f"{folds.name}.json", folds)
     for fold in folds:
         print(f"fold {fold.name}: train {len(fold.train)}, dev {len(fold.dev)}, "

@@ -47,6 +47,8 @@ class Matched:
     """Keys of the lists that the manifest lacks."""
     extra: list[str]
     """Ids of the manifest that no list names."""
+    labels: dict[str, Counter]
+    """EmoBox label -> how often each class of the manifest goes with it."""
     disagreeing: list[str]
     """Ids whose class is not the one that their EmoBox label stands for elsewhere."""
 
@@ -102,7 +104,12 @@ def match_emobox(lists: EmoBox, records: Mapping[str, Record]) -> Matched:
                     named[id] = str(entry.get("emo"))
             folds[number][part] = sorted(ids, key=order.__getitem__)
     extra = [id for id in records if id not in named]
-    return Matched(folds, list(missing), extra, _disagreeing(named, records))
+    labels: dict[str, Counter] = defaultdict(Counter)
+    for id, label in named.items():
+        labels[label][records[id].label] += 1
+    usual = {label: counter.most_common(1)[0][0] for label, counter in labels.items()}
+    disagreeing = sorted(id for id, label in named.items() if records[id].label != usual[label])
+    return Matched(folds, list(missing), extra, dict(sorted(labels.items())), disagreeing)
 
 
 class _Index:
@@ -138,11 +145,3 @@ def _entries(path: Path) -> tuple[dict[str, dict], list[str]]:
     if not isinstance(content, dict) or not all(isinstance(row, dict) for row in content.values()):
         return {}, [f"{path.name} is not an EmoBox list"]
     return content, []
-
-
-def _disagreeing(named: Mapping[str, str], records: Mapping[str, Record]) -> list[str]:
-    classes: dict[str, Counter] = defaultdict(Counter)
-    for id, label in named.items():
-        classes[label][records[id].label] += 1
-    usual = {label: counter.most_common(1)[0][0] for label, counter in classes.items()}
-    return sorted(id for id, label in named.items() if records[id].label != usual[label])
