@@ -6,11 +6,13 @@ import copy
 import functools
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
+from sertools.errors import ConfigError
 from sertools.recipe import overrides, references, resolve, tree
 from sertools.recipe.references import Place
 
@@ -21,18 +23,23 @@ class Config:
     Args:
         path: the YAML file.
         settings: dotted key -> text, from the command line.
+        recipe: the recipe's folder, from which a relative `data_folder` of the file counts; one
+            from the command line counts from the current folder.
 
     Whatever is wrong with the text of the files is in `problems`, and null in the values.
+
+    Raises:
+        ConfigError: when the file itself is not YAML with keys.
     """
 
-    def __init__(self, path: Path, settings: dict[str, str]):
-        self.path, self.problems = path, []
+    def __init__(self, path: Path, settings: dict[str, str], recipe: Path):
+        self.path, self.recipe, self.problems = path, recipe, []
         self.referenced: set[str] = set()
         self.file = tree.read(path, self.problems)
         if not isinstance(self.file.root, yaml.MappingNode):
             if not self.problems:
                 self.problems.append(f"{tree.shown(path)}: keys with values are expected")
-            self.file.root = yaml.MappingNode("tag:yaml.org,2002:map", [])
+            raise ConfigError("the configuration cannot be read", self.problems)
         self.links = self._links()
         references.mend(self.file, self.problems, self.referenced)
         self.changed = overrides.apply(self.file, settings, self.problems)
@@ -75,8 +82,14 @@ class Config:
     @functools.cached_property
     def values(self) -> dict[str, Any]:
         """Return the whole configuration as plain values; `!new:X` becomes the key "!new"."""
-        pairs = [(_text(key), _data(node, {})) for key, node in self.nodes.items()]
-        return jsonable(_load(yaml.MappingNode("tag:yaml.org,2002:map", pairs)))
+        seen: dict[int, yaml.Node] = {}
+        pairs = [(_text(key), _data(node, seen)) for key, node in self.nodes.items()]
+        values = jsonable(_load(yaml.MappingNode("tag:yaml.org,2002:map", pairs)))
+        folder = values.get("data_folder")
+        if folder and folder != tree.UNFILLED:
+            base = Path.cwd() if "data_folder" in self.changed else self.recipe
+            values["data_folder"] = os.path.abspath(base / Path(str(folder)).expanduser())
+        return values
 
     def given(self, key: str) -> bool:
         """Return whether a key is there and not null."""

@@ -6,11 +6,13 @@ import re
 from typing import Any
 
 import yaml
-from sertools.recipe.references import Place, find, lookup, names, settle
+from sertools.recipe.references import Place, find, find_all, lookup, names, settle
 from sertools.recipe.tree import STANDARD, File, children, is_null, null
 from sertools.recipe.words import nearest
 
 FLOAT = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?\.inf|\.nan")
+SECTION = (yaml.MappingNode, yaml.ScalarNode)
+"""What may have keys inside: an include without keys of its own is a scalar."""
 INTEGER = re.compile(r"[-+]?\d[\d_]*")
 
 
@@ -42,9 +44,10 @@ def _path(top: Place, name: str) -> tuple[str, ...] | None:
     """Return the path of a dotted name, dashes and underscores being the same."""
     path: tuple[str, ...] = ()
     for part in name.split("."):
-        known = names(find(top, path))
+        places = find_all(top, path)
+        known = names(places) if isinstance(places[0].node, SECTION) else []
         alike = [key for key in known if key.replace("-", "_") == part.replace("-", "_")]
-        if not alike or isinstance(find(top, path).node, yaml.SequenceNode):
+        if not alike:
             return None
         path += (part if part in alike else alike[0],)
     return path
@@ -64,18 +67,16 @@ def _owner(place: Place, path: tuple[str, ...]) -> yaml.MappingNode | None:
 def _unknown(top: Place, name: str) -> str:
     known = [".".join(path) for path in every_key(top)]
     hint = nearest(name.replace("-", "_"), known)
-    hint = hint or f"; its keys are {', '.join(names(top))}"
+    hint = hint or f"; its keys are {', '.join(names([top]))}"
     return f"--{name}: {top.file.path.name} has no such key{hint}"
 
 
-def every_key(place: Place, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+def every_key(top: Place, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     """Return the paths of all keys that can be set."""
-    paths = []
-    if isinstance(place.node, yaml.SequenceNode):
-        return paths
-    for name in names(place):
+    places, paths = find_all(top, path), []
+    for name in names(places) if isinstance(places[0].node, SECTION) else ():
         paths.append((*path, name))
-        paths += every_key(find(place, (name,)), (*path, name))
+        paths += every_key(top, (*path, name))
     return paths
 
 
@@ -95,7 +96,7 @@ def _typed(place: Place, text: str) -> yaml.Node:
         place, node = settled, settled.node
     if isinstance(node, yaml.SequenceNode):
         return _flow(text if text.startswith("[") else f"[{text}]")
-    if names(place) or node.tag.startswith(("!new:", "!name:", "!include:")):
+    if names([place]) or node.tag.startswith(("!new:", "!name:", "!include:")):
         raise ValueError("this is a section; set the keys inside it, or null to leave it out")
     if node.tag == "!PLACEHOLDER" or node.style is not None:
         return _string(text)

@@ -55,7 +55,7 @@ def reproduce(options: Options, config: Config, places: Places, hashed: set[str]
     """Return the command that makes the same results, without paths of this machine."""
     path = config.path.absolute()
     words = ["python", "run.py", places.shown(path) if places.inside(path) else path.name]
-    if config.given("data_folder"):
+    if "data_folder" in config.changed:
         words += ["--data_folder", "DATA_FOLDER"]
     for key, text in sorted(options.overrides.items()):
         if key.split(".")[0].replace("-", "_") in hashed:

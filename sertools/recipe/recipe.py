@@ -95,7 +95,8 @@ class Session:
             self._configured(options)
 
     def _configured(self, options: Options) -> None:
-        config = Config(find_config(options.config, self.recipe.folder), options.overrides)
+        path = find_config(options.config, self.recipe.folder)
+        config = Config(path, options.overrides, self.recipe.folder)
         problems = config.problems + check.keys(config, self.recipe.stages)
         places = self._places(options, config)
         plan = Plan(config, self.recipe.stages, places, options.fold, options.seed, options.verify)

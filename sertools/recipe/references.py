@@ -29,23 +29,28 @@ def lookup(place: Place, name: str) -> list[Place]:
     return found
 
 
-def names(place: Place) -> list[str]:
-    """Return the keys directly below."""
-    included = place.file.includes.get(id(place.node))
-    inner = names(Place(included.root, included)) if included else []
-    own = [key for key, _ in children(place.node)]
-    return own + [name for name in inner if name not in own]
+def names(places: list[Place]) -> list[str]:
+    """Return the keys directly below any of these places."""
+    found: dict[str, None] = {}
+    for place in places:
+        found.update((key, None) for key, _ in children(place.node))
+        included = place.file.includes.get(id(place.node))
+        if included:
+            found.update((name, None) for name in names([Place(included.root, included)]))
+    return list(found)
+
+
+def find_all(place: Place, parts: tuple[str, ...]) -> list[Place]:
+    """Return what stands at a path of keys: what counts first, then what it is merged into."""
+    if not parts:
+        return [place]
+    return [found for candidate in lookup(place, parts[0])
+            for found in find_all(candidate, parts[1:])]
 
 
 def find(place: Place, parts: tuple[str, ...]) -> Place | None:
-    """Return the node at a path of keys, or None."""
-    if not parts:
-        return place
-    for candidate in lookup(place, parts[0]):
-        found = find(candidate, parts[1:])
-        if found is not None:
-            return found
-    return None
+    """Return the node that counts at a path of keys, or None."""
+    return next(iter(find_all(place, parts)), None)
 
 
 def target(file: File, text: str, stack: tuple[str, ...] = ()) -> Place | None:
@@ -90,6 +95,6 @@ def _dangling(file: File, path: tuple[str, ...], node: yaml.Node, text: str) -> 
         first, *rest = text.split(".")
         hint = f"; write <{first}{''.join(f'[{part}]' for part in rest)}>"
     else:
-        hint = nearest(text.split("[")[0], names(Place(file.root, file)))
+        hint = nearest(text.split("[")[0], names([Place(file.root, file)]))
     reason = "refers to itself" if text.split("[")[0] == path[0] else "there is no such key"
     return f"{where(node)}: {'.'.join(path)}: {node.tag} <{text}>: {reason}{hint}"

@@ -43,8 +43,13 @@ def _spliced(node: yaml.Node, file: File, seen: dict[int, yaml.Node]) -> yaml.No
         copy.value = [_spliced(item, file, seen) for item in node.value]
     else:
         copy = seen[id(node)] = yaml.MappingNode(node.tag, [], flow_style=node.flow_style)
-        copy.value = [(key, _spliced(value, file, seen)) for key, value in node.value]
+        copy.value = [(_key(key), _spliced(value, file, seen)) for key, value in node.value]
     return copy
+
+
+def _key(key: yaml.Node) -> yaml.Node:
+    """Copy a key: one node in two places would be written as an alias, which no key may be."""
+    return yaml.ScalarNode(key.tag, key.value, style=key.style)
 
 
 def _place(file: File, path: tuple[str, ...], new: yaml.Node) -> None:

@@ -39,7 +39,9 @@ class Runner:
             Interrupted: when a signal arrived; everything finished keeps its marker.
         """
         self._check_earlier()
-        for line in explain(self.plan, chosen(self.options, list(self.plan.stages.values()))):
+        stages = chosen(self.options, list(self.plan.stages.values()))
+        expected = [stage.name for stage in stages if not self.plan.status(stage).valid]
+        for line in explain(self.plan, stages):
             self.log.say(line)
         for number in range(self.options.stage or 0, self.options.stop_stage + 1):
             self.stage = number
@@ -49,7 +51,8 @@ class Runner:
                 continue
             status = self.plan.status(stage)
             if status.valid and number != self.options.stage:
-                self.log.say(f"stage {number} {stage.name}: done")
+                same = ", for its inputs came out the same" if stage.name in expected else ""
+                self.log.say(f"stage {number} {stage.name}: done{same}")
             else:
                 with self._alone(stage):
                     self._run(stage)
