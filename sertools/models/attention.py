@@ -34,9 +34,12 @@ class SelfAttention(nn.Module):
         batch, frames, dim = x.shape
         qkv = self.qkv(x).view(batch, frames, 3, self.num_heads, dim // self.num_heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        bias = self._logit_bias(x, bias, mask, query.dtype)
+        explicit = self._wants_explicit(query, bias is not None)
+        # Fused CPU kernels want biases in single precision; others in that of the query.
+        single = x.device.type == "cpu" and not explicit
+        bias = self._logit_bias(x, bias, mask, torch.float32 if single else query.dtype)
         dropout = self.dropout if self.training else 0.0
-        attend = _explicit if self._wants_explicit(bias) else F.scaled_dot_product_attention
+        attend = attention_spelled_out if explicit else F.scaled_dot_product_attention
         mixed = attend(query, key, value, attn_mask=bias, dropout_p=dropout)
         return self.out(mixed.transpose(1, 2).reshape(batch, frames, dim))
 
@@ -49,18 +52,35 @@ class SelfAttention(nn.Module):
         gate = self.gate(x).to(dtype)
         return gate * bias if mask is None else torch.addcmul(mask.to(dtype), gate, bias)
 
-    def _wants_explicit(self, bias: Tensor | None) -> bool:
-        """Whether softmax is spelled out: fused CPU kernels have no gradient for the bias."""
+    def _wants_explicit(self, query: Tensor, biased: bool) -> bool:
+        """Whether softmax is spelled out.
+
+        Fused CPU kernels have no gradient for the bias, and one for the rest that is two to three
+        times slower in bfloat16; without gradients they win everywhere.
+        """
         if self.implementation != "auto":
             return self.implementation == "explicit"
-        return bias is not None and bias.requires_grad and bias.device.type == "cpu"
+        return (
+            query.device.type == "cpu"
+            and query.requires_grad
+            and (biased or query.dtype != torch.float32)
+        )
 
 
-def _explicit(
+def attention_spelled_out(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, dropout_p: float
-):
-    logits = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
+) -> Tensor:
+    """Do what `scaled_dot_product_attention` does, (B, H, T, d) each, in single steps."""
+    batch, heads, frames, width = query.shape
+    flat = (batch * heads, frames, width)
+    query, key, value = (
+        (query * width**-0.5).reshape(flat),
+        key.reshape(flat),
+        value.reshape(flat),
+    )
+    logits = torch.bmm(query, key.transpose(1, 2)).view(batch, heads, frames, frames)
     if attn_mask is not None:
-        logits = logits + attn_mask
-    weights = logits.softmax(-1)
-    return F.dropout(weights, dropout_p, training=dropout_p > 0).to(value.dtype) @ value
+        logits = logits.add_(attn_mask)
+    weights = F.dropout(logits.softmax(-1), dropout_p, training=dropout_p > 0)
+    mixed = torch.bmm(weights.view(-1, frames, frames).to(value.dtype), value)
+    return mixed.view(batch, heads, frames, width)

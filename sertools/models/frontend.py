@@ -1,4 +1,8 @@
-"""From waveform to frames: the seven convolutions of wav2vec 2.0, in (batch, time, channel)."""
+"""From waveform to frames: the seven convolutions of wav2vec 2.0, in (batch, time, channel).
+
+Where no gradient is wanted on a CPU, one utterance is computed after the other, a few seconds at a
+time: buffers stay in the caches and in the heap, and padding costs nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,9 @@ import torch
 import torch.nn.functional as F
 from sertools.models.config import EncoderConfig
 from torch import Tensor, nn
+
+CHUNK = 100
+"""Frames that the CPU computes at a time: 2 s, a few megabytes of intermediate results."""
 
 
 class ConvLayer(nn.Module):
@@ -24,18 +31,31 @@ class ConvLayer(nn.Module):
         nn.init.normal_(self.weight, std=(2 / (kernel * channels)) ** 0.5)
 
     def windows(self, x: Tensor) -> Tensor:
-        """Return the (B, T', kernel * C) windows of (B, T, C), a view where x is contiguous."""
+        """Return the (..., T', kernel * C) windows of (..., T, C), a view where x is contiguous."""
         x = x.contiguous()
-        batch, frames, channels = x.shape
-        count = (frames - self.kernel) // self.stride + 1
+        count = (x.shape[-2] - self.kernel) // self.stride + 1
+        channels = x.shape[-1]
         return x.as_strided(
-            (batch, count, self.kernel * channels),
-            (frames * channels, self.stride * channels, 1),
+            (*x.shape[:-2], count, self.kernel * channels),
+            (*x.stride()[:-2], self.stride * channels, 1),
+            x.storage_offset(),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, T, C) to (B, T', dim)."""
-        y = F.linear(self.windows(x), self.weight.flatten(1), self.bias)
+    def linear_map(self, waveforms: Tensor, samples: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return weights (dim, kernel * C) and biases (dim) that act on windows.
+
+        Normalisation over time may make them depend on the utterances: then they are
+        (B, dim, kernel * C) and (B, dim).
+        """
+        return self.weight.flatten(1), self.bias
+
+    def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Map (B, T, C) or (T, C) to (B, T', dim) or (T', dim) with what `linear_map` returned."""
+        windows = self.windows(x)
+        if weight.dim() == 2:
+            y = F.linear(windows, weight, bias)
+        else:
+            y = torch.baddbmm(bias[:, None].to(windows.dtype), windows, weight.transpose(1, 2))
         return F.gelu(y if self.norm is None else self.norm(y))
 
 
@@ -44,39 +64,31 @@ class GroupNormConvLayer(ConvLayer):
 
     The statistics of a linear map follow from mean and covariance of its windows, so they are
     taken from those, over valid frames only, and folded into the weights of each utterance:
-    padding changes nothing and no large tensor is normalised.
+    padding changes nothing and no large tensor is normalised. A bias of the convolution has no
+    effect, since the normalisation takes it away.
     """
 
     def __init__(self, dim: int, kernel: int, stride: int, bias: bool):
         super().__init__(1, dim, kernel, stride, bias, norm=False)
         self.group_norm = nn.GroupNorm(dim, dim)
 
-    def fold(self, windows: Tensor, samples: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return weights (B, dim, kernel) and biases (B, dim) with the normalisation inside.
-
-        A bias of the convolution has no effect: the normalisation takes it away.
-        """
-        weight = self.weight.flatten(1).float()
-        count = windows.shape[1]
-        if samples is None:
-            share = windows.new_full((1, count, 1), 1 / count)
-        else:
-            valid = (samples - self.kernel) // self.stride + 1
-            share = torch.arange(count, device=windows.device)[None, :, None] < valid[:, None, None]
-            share = share / valid[:, None, None]
-        mean = (windows * share).sum(1)
-        centred = windows - mean[:, None]
-        covariance = (centred * share).transpose(1, 2) @ centred
-        variance = ((weight @ covariance) * weight).sum(-1)
-        scale = self.group_norm.weight * (variance + self.group_norm.eps).rsqrt()
-        return scale[..., None] * weight, self.group_norm.bias - scale * (mean @ weight.t())
-
-    def forward(self, x: Tensor, samples: Tensor | None = None) -> Tensor:
-        """Map (B, L, 1) with (B,) valid samples to (B, T', dim)."""
-        windows = self.windows(x)
-        with torch.autocast(x.device.type, enabled=False):
-            weight, bias = self.fold(windows.float(), samples)
-        return F.gelu(torch.matmul(windows, weight.transpose(1, 2)) + bias[:, None])
+    def linear_map(self, waveforms: Tensor, samples: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return weights (B, dim, kernel) and biases (B, dim) with the normalisation inside."""
+        with torch.autocast(waveforms.device.type, enabled=False):
+            windows, weight = self.windows(waveforms.float()), self.weight.flatten(1).float()
+            count = windows.shape[1]
+            if samples is None:
+                share = windows.new_full((1, count, 1), 1 / count)
+            else:
+                valid = ((samples - self.kernel) // self.stride + 1)[:, None, None]
+                steps = torch.arange(count, device=windows.device)[None, :, None]
+                share = (steps < valid) / valid
+            mean = (windows * share).sum(1)
+            centred = windows - mean[:, None]
+            covariance = (centred * share).transpose(1, 2) @ centred
+            variance = ((weight @ covariance) * weight).sum(-1)
+            scale = self.group_norm.weight * (variance + self.group_norm.eps).rsqrt()
+            return scale[..., None] * weight, self.group_norm.bias - scale * (mean @ weight.t())
 
 
 class ConvFrontEnd(nn.Module):
@@ -84,6 +96,7 @@ class ConvFrontEnd(nn.Module):
 
     def __init__(self, config: EncoderConfig):
         super().__init__()
+        self.config = config
         dim, bias = config.conv_dim, config.conv_bias
         (kernel, stride), *rest = config.convs
         if config.conv_norm == "group":
@@ -99,9 +112,46 @@ class ConvFrontEnd(nn.Module):
 
     def forward(self, waveforms: Tensor, samples: Tensor | None) -> Tensor:
         """Map (B, L) waveforms with (B,) valid samples (None: all) to (B, T, D) frames."""
-        first, *rest = self.layers
-        x = waveforms.unsqueeze(-1)
-        x = first(x, samples) if isinstance(first, GroupNormConvLayer) else first(x)
-        for layer in rest:
-            x = layer(x)
+        maps = [layer.linear_map(waveforms.unsqueeze(-1), samples) for layer in self.layers]
+        needs_gradient = torch.is_grad_enabled() and any(
+            tensor.requires_grad for tensor in (waveforms, *self.layers.parameters())
+        )
+        if needs_gradient or waveforms.device.type != "cpu":
+            x = self._convolve(waveforms, maps)
+        else:
+            x = self._by_chunks(waveforms, samples, maps)
         return self.linear(self.norm(x))
+
+    def _convolve(self, waveforms: Tensor, maps: list) -> Tensor:
+        """Map (B, L) or (L,) to (B, T, conv_dim) or (T, conv_dim)."""
+        x = waveforms.unsqueeze(-1)
+        for layer, (weight, bias) in zip(self.layers, maps, strict=True):
+            x = layer(x, weight, bias)
+        return x
+
+    def _by_chunks(self, waveforms: Tensor, samples: Tensor | None, maps: list) -> Tensor:
+        """Do as `_convolve`, but leave padded frames zero."""
+        precision = waveforms.dtype
+        if torch.is_autocast_enabled("cpu"):
+            precision = torch.get_autocast_dtype("cpu")
+        maps = [[None if t is None else t.to(precision) for t in one] for one in maps]
+        frames = [self.config.frames(waveforms.shape[1])] * len(waveforms)
+        if samples is not None:
+            frames = self.config.frames(samples).tolist()
+        shape = (len(waveforms), self.config.frames(waveforms.shape[1]), self.config.conv_dim)
+        y = torch.zeros(shape, dtype=precision)
+        field, hop = self.config.receptive_field, self.config.hop
+        waveforms = waveforms.to(precision)
+        for row, total in enumerate(frames):
+            own = [self._of_row(maps[0], row), *maps[1:]]
+            for start in range(0, total, CHUNK):
+                end = min(start + CHUNK, total)
+                piece = waveforms[row, start * hop : (end - 1) * hop + field]
+                y[row, start:end] = self._convolve(piece, own)
+        return y
+
+    @staticmethod
+    def _of_row(linear_map: list, row: int) -> list:
+        """Pick the utterance's own map where they differ."""
+        weight, bias = linear_map
+        return [weight, bias] if weight.dim() == 2 else [weight[row], bias[row]]
