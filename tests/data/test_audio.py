@@ -252,3 +252,10 @@ def test_original_files_agree_with_their_copies(real_data, corpus):
         assert likeness > 0.99
         if info.samplerate == 16000:
             assert torch.equal(copy, waveform)
+
+
+def test_decoders_that_give_nothing_are_noticed(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.wav")
+    monkeypatch.setattr(soundfile.SoundFile, "read", lambda *_, **__: np.zeros((0, 1), "float32"))
+    with pytest.raises(DataError, match="a.wav: its samples cannot be read"):
+        load_audio(path)

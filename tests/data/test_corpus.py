@@ -120,3 +120,8 @@ def test_no_faults_no_error():
     faults.drop("reason", "toy-a")
     faults.raise_if_any("bad")
     assert faults.dropped == {"reason": ["toy-a"]}
+
+
+def test_find_audio_has_two_ways_with_duplicates(tmp_path):
+    with pytest.raises(ValueError, match="use 'first' or 'keep'"):
+        list(find_audio(tmp_path, Faults(), duplicates="last"))

@@ -149,7 +149,7 @@ def test_folders_that_hold_no_lists(tmp_path):
         read_emobox(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["{", '{"wav": "x"}\n', "3\n"])
+@pytest.mark.parametrize("text", ["{", '{"wav": "x"}\n', "3\n", '{"key": "x"}\n[1]\n'])
 def test_lists_that_cannot_be_read(tmp_path, text):
     put_folds(tmp_path)
     (tmp_path / "fold_1" / "toy_test_fold_1.jsonl").write_text(text)
@@ -161,3 +161,24 @@ def test_lists_of_another_corpus(tmp_path):
     put(tmp_path, 1, "test", [row(IDS[0]) | {"key": "other-x", "wav": "x.wav"}])
     with pytest.raises(DataError, match="no test utterance of fold 1"):
         make_folds(RECORDS, Folds("emobox", folder=str(tmp_path)))
+
+
+def test_nothing_left_to_train_on(tmp_path):
+    put(tmp_path, 1, "train", [row(id) for id in IDS[:3]])
+    put(tmp_path, 1, "test", [row(id) for id in IDS[:3]])
+    with pytest.raises(DataError, match="fold 1 has nothing left to train on"):
+        make_folds(RECORDS, Folds("emobox", folder=str(tmp_path)), "paper")
+
+
+def test_other_files_beside_the_lists_are_passed_over(tmp_path):
+    put_folds(tmp_path)
+    (tmp_path / "fold_1" / "notes.json").write_text("[]")
+    assert list(read_emobox(tmp_path).folds) == ["1", "2"]
+
+
+@pytest.mark.parametrize("content", ["[1]", '{"toy-x": 3}'])
+def test_json_lists_that_cannot_be_read(tmp_path, content):
+    put_folds(tmp_path, name="toy_{part}_fold_{number}.json")
+    (tmp_path / "fold_1" / "toy_test_fold_1.json").write_text(content)
+    with pytest.raises(DataError, match="is not an EmoBox list"):
+        read_emobox(tmp_path)

@@ -7,6 +7,7 @@ import pytest
 import soundfile
 from sertools.data.facts import Facts, extension_lies, facts_of, read_facts
 from sertools.data.record import Record
+from sertools.data.sniff import missing_share
 from sertools.errors import Interrupted
 from sounds import noise, with_extra_chunk, write
 
@@ -220,3 +221,36 @@ def test_real_recordings_are_sound(real_data, corpus, files, twins):
     found = read_facts(records, root)
     assert len(found) == files and {fact.kind for fact in found.values()} == {None}
     assert len({fact.audio_hash for fact in found.values()}) == files - twins
+
+
+@pytest.mark.parametrize("head, content", [
+    (b"RIFF\x00\x00\x00\x00AVI LIST", "AVI"), (b"\x1aE\xdf\xa3webm", "WebM"),
+    (b"PK\x03\x04", "ZIP"), (b"\x00\x01\x02", "")])
+def test_other_files_are_named(tmp_path, head, content):
+    (tmp_path / "a.wav").write_bytes(head)
+    found = facts(tmp_path / "a.wav")
+    assert "cannot be decoded" in found.kind and content in found.what
+
+
+@pytest.mark.parametrize("format", ["AIFF", "RF64", "OGG"])
+def test_other_formats_are_whole(tmp_path, format):
+    soundfile.write(tmp_path / "a.wav", noise(0.3), 16000, format=format)
+    assert facts(tmp_path / "a.wav").kind is None
+
+
+def test_a_header_without_data_is_no_audio(tmp_path):
+    path = write(tmp_path / "a.wav")
+    path.write_bytes(path.read_bytes().split(b"data")[0])
+    assert missing_share(path) == 0.0 and facts(path).kind
+
+
+def test_a_folder_in_place_of_a_file(tmp_path):
+    (tmp_path / "a.wav").mkdir()
+    assert "cannot be opened" in facts(tmp_path / "a.wav").kind
+
+
+def test_decoders_that_stop_early_are_noticed(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.flac")
+    monkeypatch.setattr(soundfile.SoundFile, "read",
+                        lambda *_, **__: np.zeros((0, 1), "float32"))
+    assert facts(path).kind == "audio that is cut short" and "100%" in facts(path).what

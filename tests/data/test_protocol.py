@@ -359,3 +359,12 @@ def test_what_is_no_folds_file(tmp_path, content):
 def test_random_share_keeps_one_of_each_class_back():
     records = [Record(id=f"toy-{n}", path="x", label=label) for n, label in enumerate("aab")]
     assert len(random_share(records, 0.9, 1)) == 1
+
+
+@pytest.mark.parametrize("records", [
+    corpus_records(1, 6),
+    {id: dataclasses.replace(r, speaker=None) for id, r in corpus_records(3).items()}])
+def test_random_folds_without_enough_speakers_draw_a_dev_share(records):
+    folds = make_folds(records, Folds("random", count=3))
+    check_shape(records, folds)
+    assert "dev was drawn utterance by utterance: too few known speakers" in folds.flags

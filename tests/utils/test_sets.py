@@ -295,3 +295,35 @@ def test_import_emobox(toy, tmp_path, capsys):
     folds = read_folds(toy / "folds/emobox-paper.json")
     assert folds.folds[0].test == sorted(ids[0::2])
     assert import_emobox([str(tmp_path), str(toy)]) == 3
+
+
+def test_sets_without_a_summary(toy, tmp_path):
+    (toy / "summary.json").unlink()
+    assert subset([str(toy), str(tmp_path / "part"), "--first", "3"]) == 0
+    summary = json.loads((tmp_path / "part/summary.json").read_text())
+    assert summary["label"] == {"angry": 2, "calm": 1} and summary["corpus"] == "toy"
+
+
+def test_conditions_that_leave_nothing(toy, tmp_path, capsys):
+    (tmp_path / "utts").write_text("toy-s3_calm_1")
+    (tmp_path / "speakers").write_text("s0")
+    assert subset([str(toy), str(tmp_path / "part"), "--utt-list", str(tmp_path / "utts"),
+                   "--spk-list", str(tmp_path / "speakers")]) == 2
+    assert "nothing is left of the set" in capsys.readouterr().err
+
+
+def test_sources_must_lie_inside(toy, tmp_path):
+    from sertools.data.combine import Source
+    from sertools.data.combine import combine as combine_sets
+    from sertools.errors import ConfigError
+
+    with pytest.raises(ConfigError, match="not inside the common data folder"):
+        combine_sets(tmp_path / "both", [Source(toy, "../x")])
+
+
+def test_fix_caps_what_it_says(tmp_path, capsys):
+    toy = make_set(tmp_path, speakers=12)
+    for id in list(read_manifest(toy / "utts.json"))[:30]:
+        change(toy / "utts.json", id, gender="x")
+    assert fix([str(toy)]) == 3
+    assert "... and 10 more" in capsys.readouterr().out

@@ -4,6 +4,8 @@ import json
 
 import pytest
 from prepared import change, make_set, script
+from sertools.data.manifest import read_manifest
+from sertools.data.protocol import Folds, make_folds, write_folds
 
 validate = script("validate").main
 FOLDS = "folds/loso-speaker-clean.json"
@@ -161,3 +163,27 @@ def test_many_faults_are_capped(tmp_path, capsys):
 def test_a_missing_folds_file(toy, capsys):
     code, _, err = run(toy, "--folds", toy / "folds/x.json", "--no-audio", capsys=capsys)
     assert code == 3 and "there is no folds file" in err
+
+
+def test_unlabelled_utterances_in_folds(toy, capsys):
+    change(toy / "utts.json", "toy-s0_angry_1", label=None)
+    (toy / "summary.json").unlink()
+    code, _, err = run(toy, "--folds", toy / FOLDS, "--no-audio", capsys=capsys)
+    assert code == 3 and "toy-s0_angry_1 has no label" in err
+
+
+def test_folds_selected_on_test_are_accepted_as_declared(toy, capsys):
+    folds = make_folds(read_manifest(toy / "utts.json"), Folds(), "paper")
+    path = write_folds(toy / "folds/paper.json", folds)
+    assert run(toy, "--folds", path, "--no-audio", capsys=capsys)[0] == 0
+    content = json.loads(path.read_text()) | {"flags": []}
+    path.write_text(json.dumps(content))
+    code, _, err = run(toy, "--folds", path, "--no-audio", capsys=capsys)
+    assert code == 3 and "is in both dev and test" in err
+
+
+def test_equal_audio_is_listed_up_to_twenty_groups(tmp_path, capsys):
+    toy = make_set(tmp_path, speakers=12)
+    for number, id in enumerate(read_manifest(toy / "utts.json")):
+        change(toy / "utts.json", id, audio_hash=f"{number // 2:02d}")
+    assert "... and 4 more groups of equal audio" in run(toy, "--no-audio", capsys=capsys)[1]
