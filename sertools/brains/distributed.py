@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import datetime
 import os
 from collections.abc import Callable, Sequence
@@ -69,7 +70,14 @@ class Ranks:
             if device.startswith("cuda"):
                 torch.cuda.set_device(device)
             backend = "nccl" if device.startswith("cuda") else "gloo"
-            dist.init_process_group(backend, rank=rank, world_size=world_size, timeout=PATIENCE)
+            store, rank, world_size = next(dist.rendezvous("env://", rank, world_size))
+            # after a restart torchrun's store still holds the dead workers' addresses
+            attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+            dist.init_process_group(
+                backend, store=dist.PrefixStore(f"attempt {attempt}", store), rank=rank,
+                world_size=world_size, timeout=PATIENCE,
+            )
+            atexit.register(_leave)
         return cls()
 
     def any(self, flags: Sequence[bool]) -> list[bool]:
@@ -123,6 +131,12 @@ class Ranks:
                 "another rank failed, so this one stops too",
                 [f"rank {rank}: {text}" for rank, text in enumerate(said) if text],
             )
+
+
+def _leave() -> None:
+    """Leave the group before the interpreter ends: gloo's threads abort the process otherwise."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def gather_by_id(

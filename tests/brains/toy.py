@@ -2,6 +2,8 @@
 
 import functools
 import math
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -11,11 +13,11 @@ import torch
 from sertools.brains.distributed import Ranks
 from sertools.brains.downstream import DownstreamTrainer
 from sertools.brains.work import FoldWork
-from sertools.data.feature_cache import FeatureCache  # noqa: F401
 from sertools.data.record import Record
 from sertools.errors import Interrupted
 from sertools.models.heads import UtteranceHead
 from sertools.models.presets import build_encoder
+from sertools.scoring.predictions import write_predictions
 
 CLASSES = ["high", "low"]
 TINY = {"dim": 16, "num_layers": 1, "num_heads": 2, "ffn_dim": 32, "num_mels": 8,
@@ -106,20 +108,74 @@ def train_in_pieces(trainer_of, work_of, polls) -> int:
     return stops
 
 
-if __name__ == "__main__":  # root, folder, inputs, world_size: a run in a process of its own
-    root, folder, inputs, world_size = Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:5]
-    import os
+def plain_trainer(**changes) -> DownstreamTrainer:
+    """Return a trainer without anything random whose step takes all utterances at once."""
+    still = {"encoder": functools.partial(build_encoder, **{**TINY, "dropout": 0.0}),
+             "head": functools.partial(UtteranceHead, projection=8), "optimizer": "sgd",
+             "batch_seconds": math.inf, "accumulation": 1, "lr": 0.1, "epochs": 2}
+    return audio_trainer(**{**still, **changes})
 
+
+TRAINERS = {"audio": audio_trainer, "features": feature_trainer, "plain": plain_trainer}
+
+
+def watch(ranks_seen: list) -> None:
+    """Note the generator's state and the weights after every step."""
+    from sertools.brains.downstream_brain import DownstreamBrain
+
+    def after_step(brain):
+        weights = torch.cat([p.detach().flatten() for p in brain.raw_model.parameters()])
+        ranks_seen.append((brain.progress.step, torch.get_rng_state().tolist(), weights.tolist()))
+        marker = os.environ.get("TOY_KILL")
+        if marker and brain.ranks.rank == 1 and brain.progress.step == 5:
+            if not Path(marker).exists():
+                Path(marker).touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    DownstreamBrain.after_step = after_step
+
+
+def run(root: Path, folder: Path, kind: str, world_size: int, polls: int | None) -> None:
+    """Train one unit and predict; with `polls` it is stopped once on the way."""
     rank = int(os.environ.get("RANK", "0"))
-    features = next((root / "features").iterdir()) if inputs == "features" else None
-    work = make_work(root, folder, features=features, rank=rank, world_size=int(world_size))
-    trainer = {"audio": audio_trainer, "features": feature_trainer}[inputs](
-        checkpoint_steps=1, epochs=4
-    )
+    features = next((root / "features").iterdir()) if kind == "features" else None
+    work = make_work(root, folder, features=features, rank=rank, world_size=world_size)
+    if polls is not None and rank == 1:  # the signal reaches one rank only
+        work.should_stop = stop_after(polls)
+    trainer = TRAINERS[kind](checkpoint_steps=1 if polls is None else None)
+    if polls is not None:
+        try:
+            trainer.fit(work)
+        except Interrupted:
+            work.should_stop = lambda: False
+        else:
+            raise AssertionError("not stopped")
     trainer.fit(work)
     predictions = trainer.predict(work, sorted(work.manifest))
     if rank == 0:
-        from sertools.scoring.predictions import write_predictions
-
         write_predictions(folder / "predictions.jsonl", predictions)
-    assert Ranks().world_size == int(world_size)
+    else:
+        assert predictions == []
+
+
+def main(root: Path, folder: Path, kind: str, world_size: int) -> None:
+    """Train in a process of its own, one of `world_size`; compare the ranks after every step."""
+    seen: list = []
+    watch(seen)
+    if kind == "ranks":
+        run(root, folder / "whole", "audio", world_size, None)
+        run(root, folder / "pieces", "audio", world_size, 6)
+        run(root, folder / "plain", "plain", world_size, None)
+    else:
+        run(root, folder, kind, world_size, None)
+    everyone = Ranks().gather(seen)
+    assert len(everyone) == world_size
+    for steps in zip(*everyone, strict=True):
+        numbers, generators, weights = zip(*steps, strict=True)
+        assert len(set(numbers)) == 1
+        assert all(weight == weights[0] for weight in weights), "ranks have other weights"
+        assert world_size == 1 or generators[0] != generators[1], "ranks draw the same dropout"
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]))
