@@ -77,23 +77,26 @@ class Launch:
         for path in [stop, *_all(results)]:
             path.unlink(missing_ok=True)
         self.signals.on_arrival = lambda: stop.touch()
+        child = None
         try:
             if self.signals.arrived:
                 stop.touch()
             child = subprocess.Popen(self.command(stage, unit), start_new_session=True,
                                      pass_fds=self.locks)
-            try:
-                code = child.wait()
-            except KeyboardInterrupt:
-                write_text(stop, STOP_NOW)
+            code = child.wait()
+            outputs = self._outcome(stage, code, results)
+        except KeyboardInterrupt:
+            # The file stays: processes that outlive their launcher read it a moment later.
+            write_text(stop, STOP_NOW)
+            if child is not None:
                 os.killpg(child.pid, signal.SIGTERM)
                 child.wait()
-                raise
-            return self._outcome(stage, code, results)
+            raise
         finally:
             self.signals.on_arrival = None
-            for path in [stop, *_all(results)]:
-                path.unlink(missing_ok=True)
+        for path in [stop, *_all(results)]:
+            path.unlink(missing_ok=True)
+        return outputs
 
     def _outcome(self, stage: Stage, code: int, results: Path) -> list[str]:
         found = [result for result in map(read_object, _all(results)) if result]

@@ -136,8 +136,8 @@ def shared_work(path: Path, command: str, say: Callable[[str], None],
     """Hold what several experiments or folds share, after waiting for others to finish."""
     lock = Lock(path, command)
     if not lock.acquire():
-        say(f"waiting for {path}, held by {described(holder(path))}")
         with waiting:
+            say(f"waiting for {path}, held by {described(holder(path))}")
             lock.acquire(wait=True)
     try:
         yield

@@ -39,6 +39,8 @@ class Signals:
         """
         self._waiting = True
         try:
+            if self.arrived:
+                raise Interrupted(f"stopped by {self.arrived}")
             yield
         finally:
             self._waiting = False
