@@ -9,7 +9,7 @@ import sertools  # noqa: F401  mends torchaudio before anything imports it
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def repository() -> Path:
     """Return the root of the checkout."""
     return REPOSITORY

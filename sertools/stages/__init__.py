@@ -103,6 +103,6 @@ def report() -> Stage:
         "report",
         "sertools.stages.report:report",
         does="all folds and seeds -> RESULTS.md, results.json, report.html",
-        keys=("corpus", "protocol"),
+        keys=("corpus", "protocol", "seeds"),
         after=("prepare", "train", "evaluate"),
     )

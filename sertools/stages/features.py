@@ -18,7 +18,7 @@ def features(job) -> list[Path]:
         DataError: features do not fit the storage's range, or the disk is too small.
     """
     cache = write_features(
-        job.build("upstream"),
+        job.build("upstream")(),
         read_manifest(prepared(job, "utts.json")),
         data_folder(job),
         # The upstream normalises a waveform, or does not, as it was trained.

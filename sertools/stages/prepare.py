@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sertools.data.manifest import read_manifest
-from sertools.data.prepare import MANIFEST, SUMMARY, prepare_manifest
+from sertools.data.prepare import MANIFEST, OUTPUTS, prepare_manifest
 from sertools.data.protocol import FoldSet, make_folds, write_folds
 from sertools.stages.unit import data_folder
 
 
 def prepare(job, records: Callable) -> list[Path]:
-    """Write `utts.json`, `summary.json` and `folds/<protocol>.json`; return them.
+    """Write manifest, summary, list of skipped audio and `folds/<protocol>.json`; return them.
 
     Raises:
         DataError: with every fault of the corpus, or when its groups allow no such folds.
@@ -23,7 +23,7 @@ def prepare(job, records: Callable) -> list[Path]:
     prepare_manifest(
         records, corpus, data_folder(job), job.home, job.say, should_stop=job.should_stop
     )
-    outputs = [job.home / MANIFEST, job.home / SUMMARY]
+    outputs = [job.home / name for name in OUTPUTS]
     if folds is None:
         job.say("no `folds` in this configuration: the manifest alone is written")
         return outputs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from sertools.data.prepare import SUMMARY
@@ -15,6 +16,9 @@ from sertools.scoring.predictions import read_predictions
 from sertools.stages.evaluate import DEV, SCORES, TEST
 from sertools.stages.unit import prepared
 
+TRAINING_FACTS = ("parameters", "seconds", "device", "best_epoch", "finished")
+"""What trainers note in training.json beside their own affairs."""
+
 
 def report(job) -> list[Path]:
     """Gather the units, write the three files and print the table."""
@@ -24,7 +28,7 @@ def report(job) -> list[Path]:
     units = [_unit(job, fold, seed) for fold, seed in job.units]
     meta = ReportMeta(
         tag=job.tag,
-        system=job.tag,
+        system=job.tag.split("_")[0],
         corpus=corpus.name,
         language=corpus.language,
         protocol=split.protocol,
@@ -32,8 +36,9 @@ def report(job) -> list[Path]:
         flags=split.flags,
         warnings=[*summary.get("warnings", []), *split.notes],
         folds=[fold.name for fold in split.folds],
-        seeds=job.all_seeds,
+        seeds=job.config["seeds"],
         provenance=job.provenance(),
+        artefacts={"units": f"exp/{job.tag}/fold<fold>/seed<seed>", "log": f"exp/{job.tag}/log"},
     )
     results = aggregate(units, corpus.classes, meta)
     outputs = write_report(results, job.folder)
@@ -46,15 +51,14 @@ def _unit(job, fold: str, seed: int) -> UnitResult:
     trained = job.folder_of("train", fold, seed)
     evaluated = job.folder_of("evaluate", fold, seed)
     facts = read_json(trained / "training.json")
-    history = trained / "metrics.jsonl"
+    metrics = trained / "metrics.jsonl"
+    lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.is_file() else []
     return UnitResult(
         fold=fold,
         seed=seed,
         scores=read_json(evaluated / SCORES),
         test=read_predictions(evaluated / TEST),
         dev=read_predictions(evaluated / DEV),
-        history=[read_line(line) for line in history.read_text().splitlines()]
-        if history.is_file()
-        else [],
-        **facts,
+        history=[json.loads(line) for line in lines],
+        **{name: facts.get(name) for name in TRAINING_FACTS},
     )

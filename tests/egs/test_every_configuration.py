@@ -1,0 +1,148 @@
+"""Every YAML of every recipe runs from raw files to a report, in a small form."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+import soundfile
+import trees
+from recipes import copy_recipe, results_of, run_recipe
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CONFIGURATIONS = sorted(
+    path.relative_to(REPOSITORY / "egs").as_posix()
+    for path in REPOSITORY.glob("egs/*/hparams/*.yaml")
+    if not path.name.startswith("corpus")
+)
+BY_DEFAULT = [  # one of each system and each corpus; the others are `slow`
+    "emodb/hparams/wavlm_probe.yaml", "mini/hparams/classical.yaml",
+    "ravdess/hparams/song_classical.yaml", "ravdess/hparams/wavlm_finetune.yaml",
+    "urdu/hparams/classical.yaml", "emotiontts_ko/hparams/classical.yaml",
+]  # fmt: skip
+SUBSET = ["--corpus.allow_subset", "true", "--corpus.min_seconds", 0.01]
+ENCODERS = ("trainer.encoder.source", "upstream.source")
+
+
+def sound(path: Path, rate: int = 16000, channels: int = 1, seconds: float = 0.4) -> Path:
+    return trees.sound(path, rate, channels, seconds)
+
+
+def emodb(root: Path) -> list:
+    trees.emodb(root, {name: (1,) * 7 for name in ("03", "08", "09")}, sound)
+    return []
+
+
+def ravdess(root: Path, channel: str = "01") -> list:
+    actors = ("01", "02", "03", "04")
+    trees.ravdess(root, actors, (channel,), sound)
+    return ["--folds.listed", '[["01"],["02"],["03"],["04"]]', "--folds.dev_groups", 1]
+
+
+def urdu(root: Path) -> list:
+    trees.urdu(root, {letter: {f"SM{n}": 1 for n in range(1, 7)} for letter in "AHNS"}, sound)
+    return ["--folds.count", 3, "--folds.dev_groups", 1]
+
+
+def emotiontts_ko(root: Path) -> list:
+    groups = {"Emotional/plain-to-emotional": ("ema", "emb", "emf", "emg")}
+    trees.emotiontts(root, groups, {}, each=1, write=sound)
+    return ["--folds.count", 3, "--folds.dev_groups", 1]
+
+
+def template(root: Path) -> list:
+    lines = ["file,label,speaker"]
+    for speaker, label, take in itertools.product("abcd", ("angry", "happy", "sad", "neutral"), "12"):
+        sound(root / f"{speaker}_{label}_{take}.wav")
+        lines.append(f"{speaker}_{label}_{take}.wav,{label},{speaker}")
+    (root / "metadata.csv").write_text("\n".join(lines))
+    return ["--folds.count", 3]
+
+
+RELEASES = {
+    "emodb": emodb, "ravdess": ravdess, "urdu": urdu, "emotiontts_ko": emotiontts_ko,
+    "TEMPLATE": template,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def tiny_wavlm(tmp_path_factory) -> Path:
+    """Save a WavLM with random weights in the official layout of Hugging Face."""
+    from transformers import Wav2Vec2FeatureExtractor, WavLMConfig, WavLMModel
+
+    folder = tmp_path_factory.mktemp("wavlm")
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+             "intermediate_size": 64, "conv_dim": (16,) * 7, "num_conv_pos_embeddings": 16,
+             "num_conv_pos_embedding_groups": 4}  # fmt: skip
+    WavLMModel(WavLMConfig(**sizes)).save_pretrained(folder)
+    Wav2Vec2FeatureExtractor().save_pretrained(folder)
+    return folder
+
+
+def shrink(text: str, encoder: Path) -> list:
+    """Return the options that make a configuration small, whatever system it is."""
+    options = ["--precision", "fp32"]
+    if "classical" not in text:
+        options += ["--trainer.epochs", 1]
+    if "scratch.yaml" in text:
+        options += ["--trainer.encoder.dim", 16, "--trainer.encoder.num_heads", 2]
+    for key in ENCODERS:
+        if text.partition(key.split(".")[-2] + ":")[2].lstrip().startswith("!name"):
+            options += [f"--{key}", encoder]
+    return options
+
+
+@pytest.mark.parametrize("configuration", [
+    pytest.param(name, marks=() if name in BY_DEFAULT else pytest.mark.slow)
+    for name in CONFIGURATIONS
+])  # fmt: skip
+def test_configuration_runs_from_raw_files_to_a_report(
+    repository, tmp_path, tiny_wavlm, configuration
+):
+    name, _, file = configuration.partition("/")
+    recipe = copy_recipe(repository, name, tmp_path)
+    text = (recipe / file).read_text()
+    options = [file, *SUBSET, *shrink(text, tiny_wavlm)]
+    if name == "mini":
+        options += ["--synthesis.speakers", 6, "--synthesis.utterances", 2]
+    else:
+        options += ["--data_folder", tmp_path / "release"]
+        arguments = ("02",) if "song" in file else ()
+        options += RELEASES[name](tmp_path / "release", *arguments)
+    printed = run_recipe(recipe, *options)
+    results = results_of(recipe)
+    assert results["coverage"]["units_done"] == results["coverage"]["units_total"] >= 3
+    assert results["protocol"]["protocol"] == "clean" and not results["protocol"]["flags"]
+    assert 0 <= results["summary"]["UA"]["pooled"] <= 1
+    assert "UA" in printed
+
+
+def test_default_configurations_exist():
+    assert set(BY_DEFAULT) <= set(CONFIGURATIONS)
+
+
+def test_a_new_recipe_needs_two_files(repository, tmp_path):
+    """A corpus that nothing here knows: copy the template, edit the corpus block, run."""
+    copy_recipe(repository, "TEMPLATE", tmp_path)
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("maker", repository / "utils/new_recipe.py")
+    maker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(maker)
+    recipe = maker.new_recipe("parrots", egs=tmp_path / "egs")
+    lines = ["file,label,speaker,gender"]
+    for speaker, label, take in itertools.product("pqrs", ("happy", "grumpy", "calm"), range(2)):
+        file = sound(tmp_path / f"release/{speaker}-{label}-{take}.wav")
+        lines.append(f"{file.name},{label},{speaker},{'female' if speaker in 'pq' else 'male'}")
+    (tmp_path / "release/metadata.csv").write_text("\n".join(lines))
+    assert soundfile.info(file).samplerate == 16000
+    corpus = recipe / "hparams/corpus.yaml"
+    declared = corpus.read_text()
+    labels = declared[declared.index("label_map:") : declared.index("counts:")]
+    declared = declared.replace(labels, "label_map: {}\n")
+    corpus.write_text(declared.replace("[anger, happiness, neutral, sadness]",
+                                       "[happy, grumpy, calm]"))
+    run_recipe(recipe, "hparams/classical.yaml", "--data_folder", tmp_path / "release",
+               "--folds.count", 3)
+    results = results_of(recipe)
+    assert results["experiment"]["corpus"] == "parrots"
+    assert results["classes"] == ["happy", "grumpy", "calm"]
