@@ -48,7 +48,7 @@ class Config:
     def _resolve(self) -> yaml.Node:
         try:
             root = resolve.resolve(self.file)
-        except ValueError as error:
+        except (ValueError, TypeError, ArithmeticError) as error:
             self.problems.append(f"{tree.shown(self.path)}: {error}")
             root = tree.null()
         return root

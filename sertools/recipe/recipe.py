@@ -20,7 +20,7 @@ from sertools.recipe.log import Log
 from sertools.recipe.options import HELP, Options, parse
 from sertools.recipe.places import Places, Unit, tag_of
 from sertools.recipe.plan import Plan
-from sertools.recipe.runner import Runner, chosen
+from sertools.recipe.runner import Runner, chosen, earlier_problems
 from sertools.recipe.signals import Signals
 from sertools.recipe.stage import Stage
 from sertools.recipe.work import Work
@@ -147,6 +147,7 @@ class Session:
         self._announce(plan)
         for line in explain.dry_run(plan, options.stage or 0, options.stop_stage):
             print(line)
+        lacking = ([] if options.force else earlier_problems(plan, options)) + lacking
         if lacking:
             print("still lacking before a real run:")
             print("\n".join(f"  - {problem}" for problem in lacking))

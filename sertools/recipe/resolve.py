@@ -14,7 +14,7 @@ def resolve(file: File) -> yaml.Node:
     """Return the resolved root of a file; nodes that were shared or referred to are shared.
 
     Raises:
-        ValueError: when HyperPyYAML cannot resolve a reference.
+        ValueError, TypeError, ArithmeticError: when HyperPyYAML cannot resolve a reference.
     """
     from hyperpyyaml import resolve_references
 

@@ -49,6 +49,7 @@ FAULTS = {
                          "model.a: !new:textwrap.dedent: this is not a class; write !name:"),
     "too many": ("collections.OrderedDict\n    width: 8", "fractions.Fraction [1, 2, 3, 4]",
                  "it takes at most 2 arguments, 4 are given"),
+    "arithmetic": ("title: Toy", "title: !ref <beam> / 0", "division by zero"),
     "seeds": ("seeds: [1, 2]", "seeds: [1, 1]", "a list of different whole numbers is expected"),
     "flag as key": ("title: Toy", "title: Toy\nseed: 3",
                     "the key seed is taken by the option --seed; use the list seeds"),

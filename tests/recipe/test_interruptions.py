@@ -199,14 +199,17 @@ def test_a_lock_ends_with_its_process_and_not_with_forked_children(tmp_path):
 
     path = tmp_path / "x" / ".lock"
     release, hold = os.pipe()
+    running, begun = os.pipe()
     child = os.fork()
     if child == 0:
         lock = Lock(path)
         lock.acquire()
         if os.fork() == 0:
             os.close(hold)
+            os.write(begun, b"1")
             os.read(release, 1)  # outlives its parent
             os._exit(0)
+        os.read(running, 1)
         os.kill(os.getpid(), signal.SIGKILL)
     os.close(release)
     os.waitpid(child, 0)

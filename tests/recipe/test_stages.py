@@ -165,6 +165,7 @@ def test_a_stage_after_an_invalid_one_is_refused_unless_forced(toy):
     refused = toy.call("--stage", "evaluate")
     assert refused.code == 2 and toy.ran() == []
     assert "stage 4 train: optim.lr: 0.001 -> 0.0005" in refused.err
+    assert "stage 4 train: optim.lr: 0.001" in toy.call("--stage", "evaluate", "--dry-run").out
     assert toy.call("--stage", "evaluate", "--force").code == 0
     assert toy.ran() == [*EVALUATE, "report"]
     toy.call()  # and what was forced is not taken for valid later
