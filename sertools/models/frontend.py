@@ -10,9 +10,44 @@ import torch
 import torch.nn.functional as F
 from sertools.models.config import EncoderConfig
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 CHUNK = 100
 """Frames that the CPU computes at a time: 2 s, a few megabytes of intermediate results."""
+
+
+class Windows(torch.autograd.Function):
+    """Overlapping windows as a strided view, with a backward pass that adds whole slices.
+
+    PyTorch's own backward of `as_strided` adds element by element through an index of all of them.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, kernel: int, stride: int) -> Tensor:
+        """Return (..., T', kernel * C) from contiguous (..., T, C)."""
+        ctx.shape, ctx.kernel, ctx.stride = x.shape, kernel, stride
+        *batch, frames, channels = x.shape
+        count = (frames - kernel) // stride + 1
+        return x.as_strided(
+            (*batch, count, kernel * channels),
+            (*x.stride()[:-2], stride * channels, 1),
+            x.storage_offset(),
+        )
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor):
+        """Add up the windows' gradients, `stride` frames of every window at a time."""
+        *batch, frames, channels = ctx.shape
+        count, step = gradient.shape[-2], ctx.stride * channels
+        rounds = -(-ctx.kernel // ctx.stride)
+        total = gradient.new_zeros(*batch, count + rounds, step)
+        for turn in range(rounds):
+            part = gradient[..., turn * step : (turn + 1) * step]
+            total[..., turn : turn + count, : part.shape[-1]] += part
+        total = total.flatten(-2)[..., : frames * channels]
+        total = F.pad(total, (0, frames * channels - total.shape[-1]))
+        return total.view(ctx.shape), None, None
 
 
 class ConvLayer(nn.Module):
@@ -32,14 +67,7 @@ class ConvLayer(nn.Module):
 
     def windows(self, x: Tensor) -> Tensor:
         """Return the (..., T', kernel * C) windows of (..., T, C), a view where x is contiguous."""
-        x = x.contiguous()
-        count = (x.shape[-2] - self.kernel) // self.stride + 1
-        channels = x.shape[-1]
-        return x.as_strided(
-            (*x.shape[:-2], count, self.kernel * channels),
-            (*x.stride()[:-2], self.stride * channels, 1),
-            x.storage_offset(),
-        )
+        return Windows.apply(x.contiguous(), self.kernel, self.stride)
 
     def linear_map(self, waveforms: Tensor, samples: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return weights (dim, kernel * C) and biases (dim) that act on windows.
