@@ -13,9 +13,10 @@ import sys
 from pathlib import Path
 
 from sertools.data.emobox import match_emobox, read_emobox
+from sertools.data.folds import PROTOCOLS, Folds, write_folds
 from sertools.data.manifest import read_manifest
 from sertools.data.prepare import MANIFEST
-from sertools.data.protocol import PROTOCOLS, Folds, make_folds, write_folds
+from sertools.data.protocol import make_folds
 from sertools.data.script import run
 
 

@@ -10,10 +10,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from sertools.data.folds import read_folds
 from sertools.data.kaldi import write_kaldi
 from sertools.data.manifest import read_manifest
 from sertools.data.prepare import MANIFEST
-from sertools.data.protocol import read_folds
 from sertools.data.script import new_folder, run
 from sertools.errors import ConfigError
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from sertools.data.folds import Fold
 from sertools.data.leaks import KINDS, Leak, find_leaks
-from sertools.data.protocol import Fold
 from sertools.data.record import Record
 
 TESTED = "selected on the test fold"

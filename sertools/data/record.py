@@ -139,3 +139,9 @@ def _number_or_none(value: object) -> bool:
 
 def _count_or_none(value: object) -> bool:
     return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0)
+
+
+def has_target(record: Record) -> bool:
+    """Say whether a record has a label or at least one dimension to learn."""
+    return record.label is not None or any(
+        getattr(record, name) is not None for name in DIMENSIONS)

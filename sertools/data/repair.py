@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sertools.data.facts import read_facts
+from sertools.data.folds import Fold, FoldSet, read_folds, write_folds
 from sertools.data.manifest import inspect_manifest
 from sertools.data.prepare import MANIFEST, SUMMARY
-from sertools.data.protocol import Fold, FoldSet, has_target, read_folds, write_folds
-from sertools.data.record import Record, id_problem, path_problem, type_problems
+from sertools.data.record import Record, has_target, id_problem, path_problem, type_problems
 from sertools.data.script import back_up, read_summary, write_set
 from sertools.errors import MOST_EXAMPLES, DataError
 

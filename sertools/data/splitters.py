@@ -14,7 +14,7 @@ from sertools.data.folding import (
     random_folds,
     random_share,
 )
-from sertools.data.protocol import Fold, Folds
+from sertools.data.folds import Fold, Folds
 from sertools.data.record import Record
 from sertools.errors import ConfigError, DataError
 

@@ -11,11 +11,11 @@ from sertools.data.corpus import Faults
 from sertools.data.counts import confounds, duplicates
 from sertools.data.facts import read_facts
 from sertools.data.flags import TESTED, leaks_of, shared_flag
+from sertools.data.folds import FoldSet, read_folds
 from sertools.data.leaks import Leak
 from sertools.data.manifest import inspect_manifest
 from sertools.data.prepare import MANIFEST, SUMMARY
-from sertools.data.protocol import FoldSet, has_target, read_folds
-from sertools.data.record import Record
+from sertools.data.record import Record, has_target
 from sertools.errors import MOST_EXAMPLES
 from sertools.files import read_json
 

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from sertools.data.folds import FoldSet, write_folds
 from sertools.data.manifest import read_manifest
 from sertools.data.prepare import MANIFEST, OUTPUTS, prepare_manifest
-from sertools.data.protocol import FoldSet, make_folds, write_folds
+from sertools.data.protocol import make_folds
 from sertools.stages.unit import data_folder
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from sertools.data.folds import read_folds
 from sertools.data.prepare import SUMMARY
-from sertools.data.protocol import read_folds
 from sertools.files import read_json
 from sertools.report.aggregate import aggregate
 from sertools.report.terminal import print_report

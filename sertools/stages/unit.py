@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from sertools.brains.work import FoldWork
+from sertools.data.folds import Fold, read_folds
 from sertools.data.manifest import read_manifest
-from sertools.data.protocol import Fold, read_folds
 
 
 def data_folder(job) -> Path:

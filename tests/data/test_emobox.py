@@ -4,7 +4,8 @@ import json
 
 import pytest
 from sertools.data.emobox import match_emobox, read_emobox
-from sertools.data.protocol import Folds, make_folds
+from sertools.data.folds import Folds
+from sertools.data.protocol import make_folds
 from sertools.errors import DataError
 from sounds import corpus_records
 

@@ -7,15 +7,8 @@ from collections import Counter
 import pytest
 from sertools.data.flags import TESTED
 from sertools.data.folding import balanced_groups, by_group, random_share
-from sertools.data.protocol import (
-    Fold,
-    Folds,
-    FoldSet,
-    make_folds,
-    protocol_name,
-    read_folds,
-    write_folds,
-)
+from sertools.data.folds import Fold, Folds, FoldSet, protocol_name, read_folds, write_folds
+from sertools.data.protocol import make_folds
 from sertools.data.record import Record
 from sertools.errors import ConfigError, DataError
 from sounds import corpus_records

@@ -51,7 +51,8 @@ def emotiontts_ko(root: Path) -> list:
 
 def template(root: Path) -> list:
     lines = ["file,label,speaker"]
-    for speaker, label, take in itertools.product("abcd", ("angry", "happy", "sad", "neutral"), "12"):
+    labels = ("angry", "happy", "sad", "neutral")
+    for speaker, label, take in itertools.product("abcd", labels, "12"):
         sound(root / f"{speaker}_{label}_{take}.wav")
         lines.append(f"{speaker}_{label}_{take}.wav,{label},{speaker}")
     (root / "metadata.csv").write_text("\n".join(lines))

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from sertools.data.corpus import Corpus
+from sertools.data.folds import Folds, write_folds
 from sertools.data.manifest import read_manifest
 from sertools.data.prepare import prepare_manifest
-from sertools.data.protocol import Folds, make_folds, write_folds
+from sertools.data.protocol import make_folds
 from sertools.data.record import Record
 
 UTILS = Path(__file__).resolve().parents[2] / "utils"

@@ -8,8 +8,8 @@ import time
 
 import pytest
 from prepared import UTILS, change, make_set, script
+from sertools.data.folds import read_folds
 from sertools.data.manifest import read_manifest
-from sertools.data.protocol import read_folds
 
 fix, subset, combine, to_kaldi, import_emobox = (
     script(name).main for name in ("fix", "subset", "combine", "to_kaldi", "import_emobox"))

@@ -4,8 +4,9 @@ import json
 
 import pytest
 from prepared import change, make_set, script
+from sertools.data.folds import Folds, write_folds
 from sertools.data.manifest import read_manifest
-from sertools.data.protocol import Folds, make_folds, write_folds
+from sertools.data.protocol import make_folds
 
 validate = script("validate").main
 FOLDS = "folds/loso-speaker-clean.json"

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from sertools.errors import ConfigError, DataError
 from sertools.files import read_json
 from sertools.models.encoder import Encoded
-from sertools.models.upstream import Upstream
+from sertools.models.upstream.base import Upstream
 from torch import Tensor, nn
 
 MASKED = ("wavlm", "hubert", "wav2vec2", "unispeech", "unispeech-sat")

@@ -1,0 +1,75 @@
+"""What every upstream is: frozen if wanted, proof against padding, identifiable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import torch
+from sertools.models.encoder import Encoded
+from torch import Tensor, nn
+
+
+class Upstream(nn.Module):
+    """A pretrained encoder from waveforms to frames of all depths.
+
+    A frozen one is truly frozen: no gradients, and `train()` leaves it (and with it dropout,
+    layer drop and masking) in evaluation mode. The features of an utterance do not depend on what
+    it is padded or batched with. Waveforms are normalised here if the model was trained so: the
+    reader should leave them as they are.
+    """
+
+    sample_rate: int
+    """Samples per second that it expects."""
+    dim: int
+    """Width of its frames."""
+    num_layers: int
+    """Number of its blocks; there is one hidden tensor more."""
+    frame_rate: float
+    """Frames per second."""
+
+    def __init__(self, model: nn.Module, config: dict[str, Any], code: str, trainable: bool):
+        super().__init__()
+        self.model, self.trainable = model, trainable
+        self.identity = _identity(model, config, code)
+        self.origin: dict[str, str] = {}
+        """Where it came from, for people: `source` and, from a hub, `revision`."""
+        if not trainable:
+            self.requires_grad_(False)
+        self.train()
+
+    @property
+    def frontend(self) -> nn.Module:
+        """Return the convolutions on the waveform, which fine-tuning often keeps as they are."""
+        raise NotImplementedError
+
+    def train(self, mode: bool = True) -> Upstream:
+        """Set the training mode; without effect on a frozen upstream."""
+        return super().train(mode and self.trainable)
+
+    def forward(
+        self, waveforms: Tensor, lengths: Tensor | None = None, *, hidden: bool = False
+    ) -> Encoded:
+        """Encode (B, L) right-padded waveforms with (B,) valid samples (None: all L)."""
+        with torch.set_grad_enabled(self.trainable and torch.is_grad_enabled()):
+            return self.encode(waveforms, lengths, hidden)
+
+    def encode(self, waveforms: Tensor, lengths: Tensor | None, hidden: bool) -> Encoded:
+        """Do what `forward` promises; each kind of model in its way."""
+        raise NotImplementedError
+
+
+def _identity(model: nn.Module, config: dict[str, Any], code: str) -> dict[str, str]:
+    """Return all that the features of a model depend on, as short texts."""
+    weights = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        weights.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        weights.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    text = json.dumps(config, sort_keys=True, default=str)
+    return {
+        "class": type(model).__name__,
+        "weights": weights.hexdigest(),
+        "config": hashlib.sha256(text.encode()).hexdigest(),
+        "code": code,
+    }

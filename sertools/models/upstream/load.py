@@ -1,0 +1,103 @@
+"""Find a pretrained encoder's files and choose what runs it."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from sertools.errors import ConfigError
+from sertools.models.upstream.base import Upstream
+from sertools.models.upstream.own import OwnUpstream
+
+
+def load_upstream(
+    source: str | Path,
+    implementation: str = "auto",
+    trainable: bool = False,
+    freeze_frontend: bool = True,
+    dropout: float | None = None,
+    normalise: bool | None = None,
+) -> Upstream:
+    """Load a pretrained encoder.
+
+    Args:
+        source: whatever `models.weights.load_encoder` takes, or the folder or id
+            ("organisation/model" or "...@revision") of another audio encoder of transformers.
+        implementation: "sertools" is this package's own, faster encoder; "transformers" the one
+            of that library; "auto" takes the own one wherever it knows the model.
+        trainable: False freezes it.
+        freeze_frontend: keep its convolutions on the waveform fixed in training.
+        dropout: of blocks, attention and feed-forward networks in training; None as published.
+        normalise: zero mean, unit variance of each waveform; None as the model was trained.
+
+    Raises:
+        ConfigError: it is absent, unreadable, of no known kind, or lacks weights.
+    """
+    if implementation not in ("auto", "sertools", "transformers"):
+        raise ConfigError(
+            f"implementation is {implementation!r}.",
+            remedy="choose auto, sertools or transformers",
+        )
+    place, origin = _find(str(source))
+    if implementation == "auto":
+        implementation = "sertools" if _is_own(place) else "transformers"
+    if implementation == "sertools":
+        from sertools.models.weights import load_encoder
+
+        dropouts = ("dropout", "attention_dropout", "activation_dropout")
+        changes: dict[str, Any] = {} if dropout is None else dict.fromkeys(dropouts, dropout)
+        changes |= {} if normalise is None else {"normalise_waveform": normalise}
+        upstream: Upstream = OwnUpstream(load_encoder(place, **changes), trainable, freeze_frontend)
+    else:
+        from sertools.models.upstream.transformers import load_transformers
+
+        upstream = load_transformers(Path(place), trainable, freeze_frontend, dropout, normalise)
+    upstream.origin = origin
+    return upstream
+
+
+def _find(source: str) -> tuple[str, dict[str, str]]:
+    """Return where the files of a source lie, fetching them from the hub if need be."""
+    name, _, revision = source.partition("@")
+    if Path(source).exists() or source.startswith("torchaudio:") or name.count("/") != 1:
+        return source, {"source": source}
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    wanted = {"revision": revision or None, "allow_patterns": ["*.json", "*.safetensors", "*.bin"]}
+    try:
+        folder = _snapshot(snapshot_download, name, wanted)
+    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
+        raise ConfigError(
+            f"{source}: no such file or folder, not in the local Hugging Face cache, and not to "
+            "be had from the hub.",
+            [str(error).splitlines()[0]],
+            f"check the spelling; or, where there is a network, run `hf download {name}` and copy "
+            "the folder it prints, then name that folder",
+        ) from error
+    return folder, {"source": name, "revision": Path(folder).name}
+
+
+def _snapshot(download, name: str, wanted: dict[str, Any]) -> str:
+    """Prefer what is in the cache, so that nothing is asked of the network without need."""
+    with contextlib.suppress(OSError):
+        folder = download(name, local_files_only=True, **wanted)
+        if any(Path(folder).glob("*.safetensors")) or any(Path(folder).glob("*.bin")):
+            return folder
+    listed = {**wanted, "allow_patterns": ["*.json", "*.safetensors"]}
+    folder = download(name, **listed)
+    return folder if any(Path(folder).glob("*.safetensors")) else download(name, **wanted)
+
+
+def _is_own(place: str) -> bool:
+    from sertools.models.weights import folders, huggingface
+
+    path = Path(place)
+    if not path.is_dir() or folders.is_own(path):
+        return True
+    try:
+        huggingface.read_config(path)
+    except ConfigError:
+        return False
+    return True
