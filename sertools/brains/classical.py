@@ -30,6 +30,9 @@ FILES = ("model.safetensors", "best.json")
 DONE = "training.json"
 COSTS = {"svm": (0.1, 0.3, 1.0, 3.0, 10.0, 30.0), "logistic": (1e-4, 1e-3, 1e-2, 1e-1, 1.0)}
 
+PER_SPEAKER = "statistics normalised per speaker with the test speakers' own recordings"
+"""What every result of `per_speaker: true` says."""
+
 
 class ClassicalTrainer:
     """Learn classes or dimensions from the acoustic statistics of whole utterances.
@@ -109,6 +112,7 @@ class ClassicalTrainer:
                 "seconds": round(time.monotonic() - began, 3),
                 "device": "cpu",
                 "finished": datetime.date.today().isoformat(),
+                "flags": [PER_SPEAKER] if self.per_speaker else [],
             },
         )
 

@@ -24,6 +24,8 @@ class Job:
     """This stage's or unit's own work folder: empty, or as an interrupted run left it."""
     fold: str | None
     seed: int | None
+    system: str
+    """Base name of the configuration file, such as `scratch`."""
     command: str
     """The command that makes the same results."""
 
@@ -35,7 +37,7 @@ class Job:
             places.recipe, places.data, places.dump, places.exp)
         self.home, self.folder = places.home(stage), places.folder(stage, unit)
         self.fold, self.seed = unit or (None, None)
-        self.tag, self.command = places.tag, command
+        self.tag, self.system, self.command = places.tag, plan.config.path.stem, command
         self.config = View(plan.config, stage)
         self.say, self.should_stop = say, should_stop
         self.rank, self.world_size = rank.rank(), rank.world_size()

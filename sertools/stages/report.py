@@ -26,14 +26,15 @@ def report(job) -> list[Path]:
     split = read_folds(prepared(job, "folds"))
     summary = read_json(prepared(job, SUMMARY))
     units = [_unit(job, fold, seed) for fold, seed in job.units]
+    trained = [_facts(job, fold, seed).get("flags", []) for fold, seed in job.units]
     meta = ReportMeta(
         tag=job.tag,
-        system=job.tag.split("_")[0],
+        system=job.system,
         corpus=corpus.name,
         language=corpus.language,
         protocol=split.protocol,
         protocol_name=split.name,
-        flags=split.flags,
+        flags=[*split.flags, *dict.fromkeys(flag for flags in trained for flag in flags)],
         warnings=[*summary.get("warnings", []), *split.notes],
         folds=[fold.name for fold in split.folds],
         seeds=job.config["seeds"],
@@ -48,10 +49,9 @@ def report(job) -> list[Path]:
 
 
 def _unit(job, fold: str, seed: int) -> UnitResult:
-    trained = job.folder_of("train", fold, seed)
     evaluated = job.folder_of("evaluate", fold, seed)
-    facts = read_json(trained / "training.json")
-    metrics = trained / "metrics.jsonl"
+    facts = _facts(job, fold, seed)
+    metrics = job.folder_of("train", fold, seed) / "metrics.jsonl"
     lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.is_file() else []
     return UnitResult(
         fold=fold,
@@ -62,3 +62,7 @@ def _unit(job, fold: str, seed: int) -> UnitResult:
         history=[json.loads(line) for line in lines],
         **{name: facts.get(name) for name in TRAINING_FACTS},
     )
+
+
+def _facts(job, fold: str, seed: int) -> dict:
+    return read_json(job.folder_of("train", fold, seed) / "training.json")
