@@ -96,6 +96,7 @@ class SERBrain(SteppingBrain):
             Diverged: too many steps were not finite.
             ConfigError: the checkpoint was written with other settings.
         """
+        self.seconds = dict(zip(train.dataset.ids, train.dataset.seconds, strict=True))
         try:
             self.fit(self._epochs(), train, dev)
         finally:
@@ -122,6 +123,8 @@ class SERBrain(SteppingBrain):
             self.work.say(f"going on after epoch {self.progress.epoch}, "
                           f"step {self.progress.step}")
             self.logs.write(self.progress.history)
+            if not self.ranks.share((self.folder / "best").is_dir()):
+                self.progress.best_score = None  # killed while it was replaced: the next is best
         self._last_checkpoint = (time.monotonic(), self.progress.step)
 
     def _epochs(self) -> Iterator[int]:

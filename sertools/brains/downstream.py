@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,19 @@ from sertools.brains import groups
 from sertools.brains.augmentation import Augmentation
 from sertools.brains.base import DONE
 from sertools.brains.best import FILES, read_model
-from sertools.brains.distributed import Ranks, gather_by_id, resolve_device
+from sertools.brains.distributed import Ranks, resolve_device
 from sertools.brains.downstream_brain import DownstreamBrain
-from sertools.brains.inputs import AudioInputs, FeatureInputs
-from sertools.brains.loaders import make_loader
+from sertools.brains.inputs import AudioInputs, FeatureInputs, frontend
+from sertools.brains.loaders import forward_all, make_loader
 from sertools.brains.options import LoopOptions, Schedule
 from sertools.brains.randomness import seed_weights
+from sertools.brains.settings import describe, fingerprint, refuse_contradictions
 from sertools.brains.tasks import Classification, Dimensions
 from sertools.brains.work import FoldWork
 from sertools.data.batching import BucketBatchSampler
-from sertools.errors import ConfigError
-from sertools.models.heads import EncoderWithHead, UtteranceHead
+from sertools.models.heads import UtteranceHead
 from sertools.scoring.predictions import Prediction
-from speechbrain.utils.autocast import AMPConfig, TorchAutocast
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 
@@ -127,7 +125,7 @@ class DownstreamTrainer:
         tensorboard: bool = True,
     ):
         given = {name: value for name, value in locals().items() if name != "self"}
-        _check(given)
+        refuse_contradictions(given)
         self.given = given
         self.schedule = Schedule(schedule, warmup, floor)
         self.options = LoopOptions(
@@ -242,79 +240,5 @@ class DownstreamTrainer:
         without = {"checkpoint_minutes", "checkpoint_steps", "log_every", "tensorboard",
                    "cache_megabytes", "select"}
         settings = {k: describe(v) for k, v in self.given.items() if k not in without}
-        return {**settings, "classes": work.classes, "train": _short(work.train),
-                "dev": _short(work.dev)}
-
-
-def forward_all(
-    model: nn.Module, loader: DataLoader, device: str, precision: str, ranks: Ranks
-) -> tuple[list[str], Tensor]:
-    """Return ids and outputs (n, K) of all ranks' batches, sorted by id."""
-    context = TorchAutocast(device_type=torch.device(device).type,
-                            dtype=AMPConfig.from_name(precision).dtype)
-    found = []
-    with torch.no_grad():
-        for batch in loader:
-            batch = batch.to(device, non_blocking=True)
-            with context:
-                outputs = model(batch.inputs, batch.lengths)
-            found.append((batch.ids, outputs.float()))
-    return gather_by_id(found, ranks)
-
-
-def frontend(model: EncoderWithHead) -> nn.Module:
-    """Return the part of the encoder that reads the waveform.
-
-    Raises:
-        ConfigError: the encoder has none of a known name, or it is frozen for good already.
-    """
-    names = ("frontend", "model.frontend", "model.feature_extractor")
-    modules = dict(model.encoder.named_modules())
-    found = next((modules[name] for name in names if name in modules), None)
-    if found is None:
-        raise ConfigError(f"freeze_frontend is given, but the encoder has none of {names}")
-    if not any(p.requires_grad for p in found.parameters()):
-        raise ConfigError(
-            "freeze_frontend is given, but the encoder's front end is frozen already",
-            remedy="remove it, or set freeze_frontend: false where the upstream is loaded",
-        )
-    return found
-
-
-def describe(value: Any) -> Any:
-    """Return a plain value that stands for an option: partials by name and arguments."""
-    if isinstance(value, functools.partial):
-        keywords = {name: describe(item) for name, item in value.keywords.items()}
-        return {"name": describe(value.func), "args": [describe(v) for v in value.args], **keywords}
-    if callable(value):
-        return f"{value.__module__}.{value.__qualname__}"
-    return value
-
-
-def _short(ids: Sequence[str]) -> str:
-    from sertools.brains.randomness import derive
-
-    return f"{len(ids)} utterances, {derive(*sorted(ids)):016x}"
-
-
-def _check(given: dict[str, Any]) -> None:
-    known = {"inputs": ("audio", "features"), "task": ("classification", "dimensions"),
-             "optimizer": ("adamw", "sgd")}
-    problems = [f"{name} is {given[name]!r}: use {' or '.join(values)}"
-                for name, values in known.items() if given[name] not in values]
-    features = given["inputs"] == "features"
-    if features and given["encoder"] is not None:
-        problems.append("encoder is given, but inputs is features: remove it, or use inputs: audio")
-    if not features and given["encoder"] is None:
-        problems.append("encoder is missing: inputs: audio needs one")
-    audio_only = ("encoder_lr", "freeze_frontend", "crop", "speeds", "noise", "silences")
-    problems += [f"{name} is given, but inputs is features: it acts on audio only"
-                 for name in audio_only if features and given[name]]
-    if given["task"] == "dimensions" and given["scale"] is None:
-        problems.append("scale is missing: give the lowest and highest rating, such as [1, 7]")
-    if not (given["freeze_frontend"] == "always" or isinstance(given["freeze_frontend"], int)):
-        problems.append(f"freeze_frontend is {given['freeze_frontend']!r}: epochs, or always")
-    if problems:
-        raise ConfigError("the trainer's options are not sound", problems)
-
-
+        return {**settings, "classes": work.classes, "train": fingerprint(work.train),
+                "dev": fingerprint(work.dev)}

@@ -46,6 +46,13 @@ class AudioInputs:
     def model(self, num_outputs: int) -> EncoderWithHead:
         """Return a fresh encoder with a head."""
         encoder = self.make_encoder()
+        rate = getattr(getattr(encoder, "config", encoder), "sample_rate", None)
+        if rate not in (None, self._train_reader.sample_rate):
+            raise ConfigError(
+                f"the encoder hears {rate} samples per second, the audio has "
+                f"{self._train_reader.sample_rate}",
+                remedy=f"set sample_rate: {rate} in the trainer block",
+            )
         head = self.make_head(encoder.num_layers + 1, encoder.dim, num_outputs)
         if head.layers == "last":
             head.num_layers = 1
@@ -86,3 +93,22 @@ class FeatureInputs:
     def model(self, num_outputs: int) -> UtteranceHead:
         """Return a fresh head."""
         return self.make_head(self.cache.num_layers, self.cache.dim, num_outputs)
+
+
+def frontend(model: EncoderWithHead) -> nn.Module:
+    """Return the part of the encoder that reads the waveform.
+
+    Raises:
+        ConfigError: the encoder has none of a known name, or it is frozen for good already.
+    """
+    names = ("frontend", "model.frontend", "model.feature_extractor")
+    modules = dict(model.encoder.named_modules())
+    found = next((modules[name] for name in names if name in modules), None)
+    if found is None:
+        raise ConfigError(f"freeze_frontend is given, but the encoder has none of {names}")
+    if not any(p.requires_grad for p in found.parameters()):
+        raise ConfigError(
+            "freeze_frontend is given, but the encoder's front end is frozen already",
+            remedy="remove it, or set freeze_frontend: false where the upstream is loaded",
+        )
+    return found

@@ -1,12 +1,15 @@
-"""Data loaders that can begin in the middle of an epoch and never touch the global generator."""
+"""Data loaders that can begin inside an epoch and never touch the global generator."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import torch
+from sertools.brains.distributed import Ranks, gather_by_id
 from sertools.brains.randomness import loader_generator
 from sertools.data.batching import BucketBatchSampler, collate
+from speechbrain.utils.autocast import AMPConfig, TorchAutocast
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 
@@ -56,3 +59,19 @@ def begin_epoch(loader: DataLoader, epoch: int, seed: int, rank: int, skip: int 
     loader.batch_sampler.batches.set_epoch(epoch)
     loader.batch_sampler.skip = skip
     loader.generator = loader_generator(seed, rank, epoch)
+
+
+def forward_all(
+    model: nn.Module, loader: DataLoader, device: str, precision: str, ranks: Ranks
+) -> tuple[list[str], Tensor]:
+    """Return ids and outputs (n, K) of all ranks' batches, sorted by id."""
+    context = TorchAutocast(device_type=torch.device(device).type,
+                            dtype=AMPConfig.from_name(precision).dtype)
+    found = []
+    with torch.no_grad():
+        for batch in loader:
+            batch = batch.to(device, non_blocking=True)
+            with context:
+                outputs = model(batch.inputs, batch.lengths)
+            found.append((batch.ids, outputs.float()))
+    return gather_by_id(found, ranks)

@@ -47,11 +47,11 @@ class RandomState:
     """All generator states of this process, as one file without pickled objects."""
 
     def save(self, path: str | Path) -> None:
-        """Write the states of torch (CPU and CUDA), numpy and python."""
+        """Write the states of torch (CPU and this rank's CUDA device), numpy and python."""
         kind, keys, position, has_gauss, gauss = np.random.get_state()
         state = {
             "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
             "numpy": json.dumps([kind, keys.tolist(), position, has_gauss, gauss]),
             "python": json.dumps(random.getstate()),
         }
@@ -61,8 +61,8 @@ class RandomState:
         """Restore what `save` wrote."""
         state = torch.load(path, map_location="cpu", weights_only=True)
         torch.set_rng_state(state["torch"])
-        if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all(state["cuda"])
+        if state["cuda"] is not None and torch.cuda.is_available():
+            torch.cuda.set_rng_state(state["cuda"])
         kind, keys, position, has_gauss, gauss = json.loads(state["numpy"])
         np.random.set_state((kind, np.array(keys, dtype=np.uint32), position, has_gauss, gauss))
         version, numbers, gauss = json.loads(state["python"])

@@ -10,6 +10,7 @@ from sertools.brains.logs import Sums
 from sertools.brains.numerics import Guard, scale_and_clip
 from sertools.brains.options import LoopOptions, Progress, Schedule
 from sertools.brains.weights import TrainedWeights
+from sertools.errors import ConfigError
 from speechbrain.core import Brain, Stage
 from speechbrain.utils.run_opts import RunOptions
 from torch import Tensor, nn
@@ -44,6 +45,8 @@ class SteppingBrain(Brain):
         options: LoopOptions,
         schedule: Schedule,
     ):
+        if work.precision not in ("fp32", "bf16"):
+            raise ConfigError(f"precision is {work.precision!r}", remedy="use fp32 or bf16")
         super().__init__({"model": model}, run_opts=RunOptions.from_dictionary({
             "device": device,
             "precision": work.precision,
@@ -55,6 +58,7 @@ class SteppingBrain(Brain):
         self.progress, self.sums = Progress(), Sums(self.device)
         self.weights = TrainedWeights(self.raw_model)
         self._trained = [p for p in self.raw_model.parameters() if p.requires_grad]
+        self.seconds: dict[str, float] = {}
         self._batches = self._epoch = 0
         self._weight: float | Tensor = 0.0
 
@@ -64,7 +68,7 @@ class SteppingBrain(Brain):
 
     def audio_seconds(self, batch: Any) -> float:
         """Return the seconds of audio in a batch, for the speed that is logged."""
-        return sum(self.work.manifest[id].duration or 0.0 for id in batch.ids)
+        return sum(self.seconds[id] for id in batch.ids)
 
     def after_step(self) -> None:
         """Follow an optimizer step (an EMA teacher does)."""

@@ -7,8 +7,9 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
-from sertools.brains.downstream import DownstreamTrainer, describe
+from sertools.brains.downstream import DownstreamTrainer
 from sertools.brains.pooled import NAME, pooled_table
+from sertools.brains.settings import describe
 from sertools.brains.tasks import Classification, Dimensions
 from sertools.errors import ConfigError, DataError
 from sertools.models.heads import UtteranceHead
@@ -279,6 +280,13 @@ def test_all_mistakes_are_named_at_once():
     ):
         with pytest.raises(ConfigError, match=match):
             DownstreamTrainer(**options)
+
+
+def test_other_rates_and_precisions_than_there_are_are_refused(toy, work_of):
+    with pytest.raises(ConfigError, match="sample_rate: 16000"):
+        toy.audio_trainer(sample_rate=8000).fit(work_of())
+    with pytest.raises(ConfigError, match="fp32 or bf16"):
+        toy.audio_trainer().fit(work_of(precision="fp16"))
 
 
 def test_features_that_do_not_exist_are_asked_for_in_vain(toy, work_of):

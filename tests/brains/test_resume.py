@@ -114,6 +114,20 @@ def test_a_damaged_newest_checkpoint_costs_steps_but_nothing_else(toy, work_of):
     assert_equal(result_of(folder.with_name("whole")), result_of(folder))
 
 
+def test_killed_while_the_best_model_was_replaced(toy, work_of):
+    """The old best folder is gone, the new one not there yet, the checkpoint is of before."""
+    import shutil
+
+    toy.audio_trainer(select="loss").fit(work_of("whole"))
+    trainer_of = functools.partial(toy.audio_trainer, select="loss")
+    with pytest.raises(Interrupted):
+        trainer_of().fit(work_of("pieces", should_stop=toy.stop_after(14)))
+    folder = work_of("pieces").folder
+    shutil.rmtree(folder / "best")
+    trainer_of().fit(work_of("pieces"))
+    assert_equal(result_of(folder.with_name("whole")), result_of(folder))
+
+
 def test_a_finished_training_is_left_alone(toy, work_of):
     toy.feature_trainer().fit(work_of(inputs="features"))
     times = {p: p.stat().st_mtime_ns for p in work_of().folder.rglob("*")}
@@ -159,37 +173,39 @@ def start(root, folder, inputs, world_size=1):
 
 
 def kill_once_there_is(process, folder: Path, number: int) -> bool:
-    """Kill a process when its checkpoint `number` appears; return whether it came to that."""
+    """Kill a process when its checkpoint `number` appears; return whether it came to that.
+
+    Even ones are killed while they are written (if seen in time), odd ones when published.
+    """
+    places = [folder / "checkpoints" / f"{before}CKPT+{number:06d}" for before in ("", ".tmp-")]
     while process.poll() is None:
-        names = os.listdir(folder / "checkpoints") if (folder / "checkpoints").is_dir() else []
-        if any(name.endswith(f"{number:06d}") for name in names):
+        if any(place.exists() for place in places[: 1 + (number % 2 == 0)]):
             process.send_signal(signal.SIGKILL)
             process.communicate()
             return True
     return False
 
 
-def killed_run_equals_whole_run(root, tmp_path, inputs, numbers):
-    whole = start(root, tmp_path / "whole", inputs)
+def killed_run_equals_whole_run(toy, root, tmp_path, inputs, numbers):
     killed = 0
     for number in numbers:
         process = start(root, tmp_path / "killed", inputs)
         killed += kill_once_there_is(process, tmp_path / "killed", number)
     final = start(root, tmp_path / "killed", inputs)
-    for process in (whole, final):
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
+    toy.main(root, tmp_path / "whole", inputs, 1)
+    _, errors = final.communicate(timeout=120)
+    assert final.returncode == 0, errors
     assert killed == len(numbers)
     assert_equal(result_of(tmp_path / "whole"), result_of(tmp_path / "killed"))
     names = [tmp_path / name / "predictions.jsonl" for name in ("whole", "killed")]
     assert names[0].read_bytes() == names[1].read_bytes()
 
 
-def test_killed_in_the_middle_of_an_epoch_ends_the_same(root, tmp_path):
-    killed_run_equals_whole_run(root, tmp_path, "audio", [3])
+def test_killed_in_the_middle_of_an_epoch_ends_the_same(toy, root, tmp_path):
+    killed_run_equals_whole_run(toy, root, tmp_path, "audio", [4])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("inputs", ["audio", "features"])
-def test_killed_at_many_points_ends_the_same(root, tmp_path, inputs):
-    killed_run_equals_whole_run(root, tmp_path, inputs, range(1, 13))
+def test_killed_at_many_points_ends_the_same(toy, root, tmp_path, inputs):
+    killed_run_equals_whole_run(toy, root, tmp_path, inputs, range(1, 13))

@@ -33,7 +33,7 @@ class Fixed:
 
 class Numbers(torch.utils.data.Dataset):
     def __init__(self, inputs, targets):
-        self.inputs, self.targets = inputs, targets
+        self.ids, self.seconds = [f"u{i}" for i in range(len(inputs))], [1.0] * len(inputs)
 
     def __getitem__(self, index):
         return index

@@ -1,5 +1,6 @@
 """A made-up corpus of tones and what trains on it in a second; also run by other processes."""
 
+import contextlib
 import functools
 import math
 import os
@@ -10,11 +11,13 @@ from pathlib import Path
 import sertools  # noqa: F401
 import soundfile
 import torch
+from sertools.brains.checkpoints import AtomicCheckpointer
 from sertools.brains.distributed import Ranks
 from sertools.brains.downstream import DownstreamTrainer
+from sertools.brains.downstream_brain import DownstreamBrain
 from sertools.brains.work import FoldWork
 from sertools.data.record import Record
-from sertools.errors import Interrupted
+from sertools.errors import Interrupted, UserError
 from sertools.models.heads import UtteranceHead
 from sertools.models.presets import build_encoder
 from sertools.scoring.predictions import write_predictions
@@ -119,9 +122,9 @@ def plain_trainer(**changes) -> DownstreamTrainer:
 TRAINERS = {"audio": audio_trainer, "features": feature_trainer, "plain": plain_trainer}
 
 
-def watch(ranks_seen: list) -> None:
+@contextlib.contextmanager
+def watch(ranks_seen: list):
     """Note the generator's state and the weights after every step."""
-    from sertools.brains.downstream_brain import DownstreamBrain
 
     def after_step(brain):
         weights = torch.cat([p.detach().flatten() for p in brain.raw_model.parameters()])
@@ -132,7 +135,44 @@ def watch(ranks_seen: list) -> None:
                 Path(marker).touch()
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    DownstreamBrain.after_step = after_step
+    before, DownstreamBrain.after_step = DownstreamBrain.after_step, after_step
+    yield
+    DownstreamBrain.after_step = before
+
+
+class FailsOnRank1:
+    """A state that only rank 1 cannot write."""
+
+    def save(self, path):
+        if Ranks().rank == 1:
+            raise OSError("disk full on rank 1")
+        path.write_text("fine")
+
+
+class NotFinite:
+    """A state that rank 0 must not write."""
+
+    def state_dict(self):
+        return {"weight": torch.tensor(float("nan"))}
+
+
+def fail(folder: Path) -> None:
+    """Let a checkpoint fail on one rank, then on the other: both must stop, nothing may stay."""
+    for number, obj in enumerate((FailsOnRank1(), NotFinite())):
+        checkpointer = AtomicCheckpointer(folder / str(number), Ranks(), say=lambda text: None)
+        if number == 0:
+            checkpointer.add_per_rank("state", obj)
+        else:
+            checkpointer.add_recoverable("model", obj)
+        try:
+            checkpointer.save_checkpoint()
+        except (OSError, UserError) as error:
+            said = Ranks().gather(f"{type(error).__name__}: {error}")
+        else:
+            raise AssertionError("the failure was lost")
+        assert list((folder / str(number)).iterdir()) == []
+        assert checkpointer.recover_if_possible() is None
+        (folder / f"{number}.rank{Ranks().rank}.txt").write_text("\n".join(said))
 
 
 def run(root: Path, folder: Path, kind: str, world_size: int, polls: int | None) -> None:
@@ -161,13 +201,14 @@ def run(root: Path, folder: Path, kind: str, world_size: int, polls: int | None)
 def main(root: Path, folder: Path, kind: str, world_size: int) -> None:
     """Train in a process of its own, one of `world_size`; compare the ranks after every step."""
     seen: list = []
-    watch(seen)
-    if kind == "ranks":
-        run(root, folder / "whole", "audio", world_size, None)
-        run(root, folder / "pieces", "audio", world_size, 6)
-        run(root, folder / "plain", "plain", world_size, None)
-    else:
-        run(root, folder, kind, world_size, None)
+    with watch(seen):
+        if kind == "ranks":
+            run(root, folder / "whole", "audio", world_size, None)
+            run(root, folder / "pieces", "audio", world_size, 6)
+            run(root, folder / "plain", "plain", world_size, None)
+            fail(folder / "fail")
+        else:
+            run(root, folder, kind, world_size, None)
     everyone = Ranks().gather(seen)
     assert len(everyone) == world_size
     for steps in zip(*everyone, strict=True):

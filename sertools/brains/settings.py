@@ -1,0 +1,47 @@
+"""Settings of a trainer: checked together, and as plain values to compare with a checkpoint's."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+from sertools.brains.randomness import derive
+from sertools.errors import ConfigError
+
+
+def describe(value: Any) -> Any:
+    """Return a plain value that stands for an option: partials by name and arguments."""
+    if isinstance(value, functools.partial):
+        keywords = {name: describe(item) for name, item in value.keywords.items()}
+        return {"name": describe(value.func), "args": [describe(v) for v in value.args], **keywords}
+    if callable(value):
+        return f"{value.__module__}.{value.__qualname__}"
+    return value
+
+
+def fingerprint(ids: Sequence[str]) -> str:
+    """Return how many ids these are and a hash of them, whatever their order."""
+    return f"{len(ids)} utterances, {derive(*sorted(ids)):016x}"
+
+
+def refuse_contradictions(given: dict[str, Any]) -> None:
+    """Raise ConfigError with all options of a `DownstreamTrainer` that cannot be meant."""
+    known = {"inputs": ("audio", "features"), "task": ("classification", "dimensions"),
+             "optimizer": ("adamw", "sgd")}
+    problems = [f"{name} is {given[name]!r}: use {' or '.join(values)}"
+                for name, values in known.items() if given[name] not in values]
+    features = given["inputs"] == "features"
+    if features and given["encoder"] is not None:
+        problems.append("encoder is given, but inputs is features: remove it, or use inputs: audio")
+    if not features and given["encoder"] is None:
+        problems.append("encoder is missing: inputs: audio needs one")
+    audio_only = ("encoder_lr", "freeze_frontend", "crop", "speeds", "noise", "silences")
+    problems += [f"{name} is given, but inputs is features: it acts on audio only"
+                 for name in audio_only if features and given[name]]
+    if given["task"] == "dimensions" and given["scale"] is None:
+        problems.append("scale is missing: give the lowest and highest rating, such as [1, 7]")
+    if not (given["freeze_frontend"] == "always" or isinstance(given["freeze_frontend"], int)):
+        problems.append(f"freeze_frontend is {given['freeze_frontend']!r}: epochs, or always")
+    if problems:
+        raise ConfigError("the trainer's options are not sound", problems)
