@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from sertools.models.config import EncoderConfig
+from sertools.models.precision import full_precision
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -102,7 +103,7 @@ class GroupNormConvLayer(ConvLayer):
 
     def linear_map(self, waveforms: Tensor, samples: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return weights (B, dim, kernel) and biases (B, dim) with the normalisation inside."""
-        with torch.autocast(waveforms.device.type, enabled=False):
+        with full_precision(waveforms.device):
             windows, weight = self.windows(waveforms.float()), self.weight.flatten(1).float()
             count = windows.shape[1]
             if samples is None:

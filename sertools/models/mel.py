@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torchaudio.functional
 from sertools.models.config import EncoderConfig
+from sertools.models.precision import full_precision
 from torch import Tensor, nn
 
 LOG_FLOOR = 1e-6
@@ -33,7 +34,7 @@ class MelFrontEnd(nn.Module):
 
     def forward(self, waveforms: Tensor, samples: Tensor | None) -> Tensor:
         """Map (B, L) waveforms with (B,) valid samples (None: all) to (B, T, D) frames."""
-        with torch.autocast(waveforms.device.type, enabled=False):
+        with full_precision(waveforms.device):
             bands = self.normalise(self.log_mel(waveforms.float()), samples)
         frames = bands.shape[1] // self.stack
         stacked = bands[:, : frames * self.stack].reshape(bands.shape[0], frames, -1)

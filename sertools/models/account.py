@@ -1,0 +1,172 @@
+"""What a model costs: parameters by part, multiply-accumulates per second of audio.
+
+Counted on tensors without storage, so that the largest model takes no memory and no time.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from sertools.errors import ConfigError
+from sertools.models.encoder import SpeechEncoder
+from sertools.models.presets import PRESETS, build_encoder
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+REGISTRY: dict[str, Callable[[], nn.Module]] = {}
+"""Further models by name: what builds them. They must take (1, samples) waveforms."""
+
+
+def describe(model: str | Path | nn.Module, seconds: float = 10.0) -> dict[str, Any]:
+    """Count the parameters of a model and what it computes for `seconds` of audio.
+
+    Multiply-accumulates are those of all matrix products and convolutions, the products of
+    queries, keys and values included; they grow with the length, which is therefore told. The
+    Fourier transform of the log-mel front end and elementwise operations are left out.
+
+    Args:
+        model: a preset, a name in `REGISTRY`, a YAML file, whatever `load_encoder` takes, or a
+            module that takes (1, samples) waveforms.
+        seconds: length of the utterance that is counted.
+
+    Returns:
+        name, seconds, and totals and `parts` of parameters, trainable and macs_per_second.
+
+    Raises:
+        ConfigError: if there is no such model.
+    """
+    name = type(model).__name__ if isinstance(model, nn.Module) else str(model)
+    model = model if isinstance(model, nn.Module) else find(str(model))
+    macs = _macs(model, seconds)
+    parts: dict[str, dict[str, Any]] = {}
+    for parameter_name, parameter in model.named_parameters():
+        row = parts.setdefault(_part(parameter_name), {"parameters": 0, "trainable": 0})
+        row["parameters"] += parameter.numel()
+        row["trainable"] += parameter.numel() * parameter.requires_grad
+    for part, count in macs.items():
+        row = parts.setdefault(part, {"parameters": 0, "trainable": 0})
+        row["macs_per_second"] = count / seconds
+    rows = [{"name": part, "macs_per_second": 0.0, **row} for part, row in parts.items()]
+    totals = ("parameters", "trainable", "macs_per_second")
+    return {
+        "name": name,
+        "seconds": seconds,
+        **{key: sum(row[key] for row in rows) for key in totals},
+        "parts": rows,
+    }
+
+
+def _part(name: str) -> str:
+    """Return the part of the model that a parameter or module of this dotted name belongs to."""
+    words = [word for word in name.split(".") if not word.isdigit()]
+    return " ".join(words[: 2 if words[0] == "blocks" else 1])
+
+
+def _macs(model: nn.Module, seconds: float) -> dict[str, int]:
+    """Return the multiply-accumulates of each part; "(other)" for what no part accounts for."""
+    skeleton = _skeleton(model)
+    rate = model.config.sample_rate if isinstance(model, SpeechEncoder) else 16000
+    with FlopCounterMode(display=False) as counter:
+        skeleton(torch.zeros(1, round(seconds * rate), device="meta"))
+    macs: dict[str, int] = {}
+    for module, counts in counter.get_flop_counts().items():
+        name = module.partition(".")[2]
+        depth = 3 if name.startswith("blocks.") else 1
+        if name and name.count(".") + 1 == depth:
+            macs[_part(name)] = macs.get(_part(name), 0) + sum(counts.values()) // 2
+    rest = counter.get_total_flops() // 2 - sum(macs.values())
+    return {**macs, "(other)": rest} if rest else macs
+
+
+def find(name: str) -> nn.Module:
+    """Return the model that `name` stands for; see `describe`."""
+    if name in REGISTRY or name in PRESETS:
+        with torch.device("meta"):
+            return REGISTRY[name]() if name in REGISTRY else build_encoder(name)
+    if Path(name).suffix in (".yaml", ".yml"):
+        return _of_recipe(Path(name))
+    from sertools.models.weights import load_encoder
+
+    try:
+        return load_encoder(name)
+    except ConfigError as error:
+        known = ", ".join([*PRESETS, *REGISTRY])
+        raise ConfigError(
+            f"{name}: no model to be counted.", [str(error)], f"presets are {known}"
+        ) from error
+
+
+def print_account(model: str | Path | nn.Module, seconds: float = 10.0, as_json: bool = False):
+    """Print what `describe` returns, as a table or as JSON."""
+    account = describe(model, seconds)
+    if as_json:
+        print(json.dumps(account, indent=1))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=account["name"], title_justify="left")
+    table.add_column("part")
+    for heading in ("parameters", "trainable", f"MMAC per second ({seconds:g} s)"):
+        table.add_column(heading, justify="right")
+    for row in account["parts"]:
+        table.add_row(*_cells(row))
+    table.add_section()
+    table.add_row(*_cells({**account, "name": "total"}))
+    Console().print(table)
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    counts = [f"{row[key]:,}" for key in ("parameters", "trainable")]
+    return [row["name"], *counts, f"{row['macs_per_second'] / 1e6:,.1f}"]
+
+
+def _skeleton(model: nn.Module) -> nn.Module:
+    """Return a copy without storage and without gradients, in eval mode."""
+    tensors = [*model.parameters(), *model.buffers()]
+    storage_free = {id(tensor): torch.empty_like(tensor, device="meta") for tensor in tensors}
+    for parameter in model.parameters():
+        empty = nn.Parameter(storage_free[id(parameter)], requires_grad=False)
+        storage_free[id(parameter)] = empty
+    return copy.deepcopy(model, storage_free).eval()
+
+
+def _of_recipe(path: Path) -> nn.Module:
+    """Return the encoder that the YAML file of a recipe builds or loads."""
+    from sertools.recipe.config import Config
+
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file.")
+    for node in _mappings(Config(path, {}, path.parent).nodes.values()):
+        function = node.tag.rpartition(".")[2]
+        values = {key.value: value.value for key, value in node.value}
+        if function == "build_encoder":
+            return _built(node)
+        if function == "load_upstream":
+            return find(values["source"])
+    raise ConfigError(f"{path}: no encoder in it (build_encoder or load_upstream).")
+
+
+def _built(node) -> nn.Module:
+    import yaml
+
+    plain = yaml.MappingNode("tag:yaml.org,2002:map", node.value)
+    loader = yaml.SafeLoader("")
+    values = loader.construct_mapping(plain, deep=True)
+    with torch.device("meta"):
+        return build_encoder(**values)
+
+
+def _mappings(nodes) -> Iterator[Any]:
+    """Walk through all mappings below YAML nodes."""
+    for node in nodes:
+        if node.id == "mapping":
+            yield node
+            yield from _mappings(value for _, value in node.value)
+        elif node.id == "sequence":
+            yield from _mappings(node.value)
