@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,9 @@ class DownstreamTrainer:
         dimensions: for task dimensions, any of arousal, valence, dominance.
         scale: for task dimensions, lowest and highest rating of the corpus.
         epochs: passes over the training part, at most.
-        batch_seconds: seconds of audio per batch and rank, padding included.
-        max_batch: utterances per batch and rank, at most; None for no limit.
+        batch_seconds: seconds of audio per batch, padding included; the ranks share a batch, so
+            that their number does not change what is learned.
+        max_batch: utterances per batch, at most; None for no limit.
         accumulation: batches per optimizer step.
         lr: learning rate of the head, and of the encoder unless `encoder_lr` is given.
         encoder_lr: learning rate of the encoder's last block.
@@ -133,7 +135,6 @@ class DownstreamTrainer:
             select=select or ("UA" if task == "classification" else "CCC"),
             nonfinite_patience=nonfinite_patience, checkpoint_minutes=checkpoint_minutes,
             checkpoint_steps=checkpoint_steps, log_every=log_every, tensorboard=tensorboard,
-            find_unused_parameters=inputs == "audio",  # the last norm, a mask embedding
         )
         augments = speeds is not None or noise is not None or silences > 0
         self.augmentation = (
@@ -165,8 +166,10 @@ class DownstreamTrainer:
                 inputs.dataset(work.dev, dev_targets, False), False, work, device, ranks
             )
         model = self._model(work, task, inputs)
+        unused = ranks.together and inputs.leaves_unused(model)
+        options = dataclasses.replace(self.options, find_unused_parameters=unused)
         brain = DownstreamBrain(
-            model, work, device, ranks, self.options, self.schedule, self._optimizer,
+            model, work, device, ranks, options, self.schedule, self._optimizer,
             self._setup(work), task=task, augmentation=self.augmentation,
             frozen_epochs=self._frozen_epochs(model),
         )
@@ -219,9 +222,13 @@ class DownstreamTrainer:
     def _loader(
         self, dataset: Dataset, train: bool, work: FoldWork, device: str, ranks: Ranks
     ) -> DataLoader:
+        seconds, most = self.given["batch_seconds"], self.given["max_batch"]
+        if train and ranks.together:
+            seconds /= ranks.world_size
+            most = most and max(1, most // ranks.world_size)
         batches = BucketBatchSampler(
-            dataset.seconds, self.given["batch_seconds"], train, work.seed, ranks.rank,
-            ranks.world_size, max_items=self.given["max_batch"],
+            dataset.seconds, seconds, train, work.seed, ranks.rank, ranks.world_size,
+            max_items=most,
         )
         return make_loader(dataset, batches, work, device)
 

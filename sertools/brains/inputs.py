@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from sertools.brains.distributed import Ranks
 from sertools.brains.pooled import PooledFeatures, pooled_table
 from sertools.brains.work import FoldWork
@@ -58,6 +59,23 @@ class AudioInputs:
             head.num_layers = 1
         return EncoderWithHead(encoder, head)
 
+    def leaves_unused(self, model: EncoderWithHead) -> bool:
+        """Say whether some trained parameters may take no part in a step.
+
+        A norm after the last block that the head does not read is one, or a mask embedding; with
+        layer drop any block may be.
+        """
+        configs = [getattr(module, "config", None) for module in model.modules()]
+        if any(getattr(config, "layerdrop", 0) for config in configs):
+            return True
+        mode, rate = model.training, self._train_reader.sample_rate
+        with torch.random.fork_rng(devices=[]):
+            model.eval()(torch.randn(1, rate), torch.tensor([rate])).sum().backward()
+        model.train(mode)
+        unused = any(p.requires_grad and p.grad is None for p in model.parameters())
+        model.zero_grad(set_to_none=True)
+        return unused
+
 
 class FeatureInputs:
     """Cached features of a frozen upstream; the model is the head alone.
@@ -89,6 +107,10 @@ class FeatureInputs:
         if self._table is None:
             self._table = pooled_table(self.cache, self.ranks)
         return PooledFeatures(self.cache, self._table, ids, targets)
+
+    def leaves_unused(self, model: UtteranceHead) -> bool:
+        """Say no: every parameter of a head takes part in every step."""
+        return False
 
     def model(self, num_outputs: int) -> UtteranceHead:
         """Return a fresh head."""

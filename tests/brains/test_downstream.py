@@ -235,6 +235,25 @@ def test_the_last_layer_alone_goes_through_the_final_norm(toy, work_of):
     assert any("final_norm" in name for name in best_of(work))
 
 
+def test_parameters_without_part_in_a_step_are_found(toy, work_of):
+    from sertools.brains.inputs import AudioInputs
+
+    def inputs(head, **encoder):
+        make = functools.partial(toy.build_encoder, **{**toy.TINY, **encoder})
+        return AudioInputs(work_of(), head, make, {"crop": None})
+
+    last = functools.partial(UtteranceHead, layers="last")
+    for found, expected in ((inputs(last), False), (inputs(UtteranceHead), True),
+                            (inputs(UtteranceHead, final_norm=False), False),
+                            (inputs(last, mask_embedding=True), True),
+                            (inputs(last, layerdrop=0.1), True)):
+        model = found.model(2)
+        state = torch.get_rng_state()
+        assert found.leaves_unused(model) is expected
+        assert torch.equal(state, torch.get_rng_state()) and model.training
+        assert all(p.grad is None for p in model.parameters())
+
+
 def test_a_recipe_builds_it(work_of):
     from hyperpyyaml import load_hyperpyyaml
 

@@ -128,6 +128,16 @@ def test_killed_while_the_best_model_was_replaced(toy, work_of):
     assert_equal(result_of(folder.with_name("whole")), result_of(folder))
 
 
+def test_killed_between_the_last_checkpoint_and_the_logs(toy, work_of):
+    toy.feature_trainer().fit(work_of(inputs="features"))
+    folder = work_of().folder
+    lines = (folder / "metrics.jsonl").read_text()
+    (folder / "metrics.jsonl").write_text(lines.splitlines(keepends=True)[0])
+    (folder / "training.json").unlink()
+    toy.feature_trainer().fit(work_of(inputs="features"))
+    assert (folder / "metrics.jsonl").read_text() == lines and (folder / "training.json").exists()
+
+
 def test_a_finished_training_is_left_alone(toy, work_of):
     toy.feature_trainer().fit(work_of(inputs="features"))
     times = {p: p.stat().st_mtime_ns for p in work_of().folder.rglob("*")}

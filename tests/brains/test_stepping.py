@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -194,7 +195,16 @@ def test_gives_up_after_too_many_and_leaves_sound_weights(bench):
     assert brain.progress.step == 6
 
 
-def test_the_lazy_guard_skips_the_same_steps_without_looking(bench):
+class Poisoned(Regression):
+    """A loss that is NaN for one utterance although its gradient is finite."""
+
+    def compute_objectives(self, outputs, batch, stage):
+        loss = super().compute_objectives(outputs, batch, stage)
+        return loss + (float("nan") if "u3" in batch.ids else 0.0)
+
+
+@pytest.mark.parametrize("kind", ["inputs", "loss"])
+def test_the_lazy_guard_skips_the_same_steps_without_looking(bench, kind):
     """What a GPU does, here with the fused optimizer of the CPU."""
 
     def optimizer(module):
@@ -203,8 +213,11 @@ def test_the_lazy_guard_skips_the_same_steps_without_looking(bench):
 
     results = []
     for folder, lazily in (("eager", False), ("lazy", True)):
-        bench.inputs[3] = float("nan")
         brain = bench.brain(optimizer=optimizer, folder=folder, log_every=1)
+        if kind == "inputs":
+            bench.inputs[3] = float("nan")
+        else:
+            brain.__class__ = Poisoned
         fit_start = brain.on_fit_start
 
         def on_fit_start(brain=brain, lazily=lazily, fit_start=fit_start):
@@ -315,3 +328,35 @@ def test_sum_of_schedules():
     assert Schedule("constant").factor(1.0) == 1
     assert Schedule("linear", floor=0.2).factor(1.0) == pytest.approx(0.2)
     assert Schedule("cosine", floor=0.2).factor(0.5) == pytest.approx(0.6)
+
+
+def test_an_epoch_reaches_sampler_and_dataset(bench):
+    from sertools.brains.loaders import begin_epoch
+
+    loader = bench.loader([[0], [1], [2]])
+    loader.dataset.set_epoch = lambda epoch: setattr(loader.dataset, "epoch", epoch)
+    begin_epoch(loader, 5, seed=1, rank=0, skip=2)
+    assert loader.dataset.epoch == 5 and loader.batch_sampler.batches.epochs == [5]
+    assert [batch.ids for batch in loader] == [["u2"]]
+    assert [batch.ids for batch in loader] == [["u0"], ["u1"], ["u2"]]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
+def test_two_thousand_steps_neither_grow_nor_leave_files_open(bench):
+    def use():
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages, len(list(Path("/proc/self/fd").iterdir()))
+
+    measured = []
+
+    class Measuring(Regression):
+        def after_step(self):
+            if self.progress.step in (500, 2000):
+                measured.append(use())
+
+    brain = bench.brain(epochs=200, checkpoint_steps=50)
+    brain.__class__ = Measuring
+    brain.learn(bench.loader([[number] for number in range(10)]), bench.loader([[10], [11]]))
+    (pages, files), (pages_later, files_later) = measured
+    assert files_later == files and pages_later < 1.01 * pages
