@@ -32,7 +32,8 @@ class SERBrain(SteppingBrain):
 
     Subclasses write `compute_forward`, `compute_objectives` and `dev_scores`; they may write
     `loss_weight`, `after_step`, `begin_epoch`, `audio_seconds` and `write_best`. They call
-    `self.network(stage)`, never `self.modules.model`.
+    `self.network(stage)`, never `self.modules.model`. A part of the model that changes without
+    gradients (an EMA teacher) has an attribute `moving = True`; else it counts as frozen.
 
     What differs from SpeechBrain's Brain, beside the steps (`SteppingBrain`): frozen parts stay in
     evaluation mode; the dev part is shared out over the ranks and gathered by id; checkpoints are
@@ -90,6 +91,10 @@ class SERBrain(SteppingBrain):
 
     def learn(self, train: DataLoader, dev: DataLoader | None = None) -> None:
         """Train from wherever the last run stopped until the end.
+
+        Args:
+            train: from `make_loader`; its dataset has `ids` and `seconds`.
+            dev: likewise; None takes the last epoch as the best.
 
         Raises:
             Interrupted: a stop was asked for; everything is saved.

@@ -18,15 +18,26 @@ class NonFiniteWeights(UserError):
 def frozen_roots(model: nn.Module) -> list[str]:
     """Return the names of the largest modules without any trainable parameter.
 
-    Modules without parameters (dropout, activations) are not frozen.
+    Modules without parameters (dropout, activations) are not frozen, nor are those that change
+    without gradients and say so with an attribute `moving = True` (an EMA teacher).
     """
     roots: list[str] = []
+    moving = _moving(model)
     for name, module in model.named_modules():
-        inside = any(not root or name.startswith(root + ".") for root in roots)
         parameters = list(module.parameters())
-        if not inside and parameters and not any(p.requires_grad for p in parameters):
+        frozen = parameters and not any(p.requires_grad for p in parameters)
+        holds_moving = any(_within(other, [name]) for other in moving)
+        if frozen and not holds_moving and not _within(name, [*roots, *moving]):
             roots.append(name)
     return roots
+
+
+def _moving(model: nn.Module) -> list[str]:
+    return [name for name, module in model.named_modules() if getattr(module, "moving", False)]
+
+
+def _within(name: str, roots: list[str]) -> bool:
+    return any(not root or name == root or name.startswith(root + ".") for root in roots)
 
 
 class TrainedWeights:
@@ -42,10 +53,11 @@ class TrainedWeights:
     def __init__(self, model: nn.Module):
         self.model = model
         self.roots = frozen_roots(model)
+        moving = _moving(model)
         fixed = {name for name, p in model.named_parameters() if not p.requires_grad}
         self._left_out = {
             name for name in model.state_dict()
-            if name in fixed or any(not r or name.startswith(r + ".") for r in self.roots)
+            if _within(name, self.roots) or (name in fixed and not _within(name, moving))
         }
         self.frozen = _digest(model.state_dict(), sorted(self._left_out))
 

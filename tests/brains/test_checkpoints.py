@@ -251,6 +251,20 @@ def test_frozen_weights_are_left_out_but_their_identity_is_checked(tmp_path):
         TrainedWeights(model(1.0)).load_state_dict(weights.state_dict())
 
 
+def test_a_moving_part_is_saved_although_it_has_no_gradients():
+    model = torch.nn.ModuleDict({
+        "student": torch.nn.Linear(2, 2), "ema": torch.nn.Sequential(torch.nn.Linear(2, 2)),
+        "fixed": torch.nn.Sequential(torch.nn.Linear(2, 2)),
+    })
+    model["ema"].requires_grad_(False).moving = True
+    model["fixed"].requires_grad_(False)
+    weights = TrainedWeights(model)
+    assert weights.roots == ["fixed"]
+    assert {name.split(".")[0] for name in weights.state_dict()} == {"student", "ema"}
+    whole = torch.nn.ModuleDict({"ema": model["ema"]})
+    assert TrainedWeights(whole).roots == [] and TrainedWeights(whole).frozen is None
+
+
 def test_files_hold_no_pickled_objects(bench):
     folder = bench.save()
     for name in ("model.ckpt", "optimizer.ckpt", "rng.rank0.ckpt"):
