@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from sertools.errors import ConfigError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -52,7 +53,7 @@ class UtteranceHead(nn.Module):
         normalise: normalise every frame of every layer (no learned scale) before the sum.
 
     Raises:
-        ValueError: an option that is unknown, or a layer that does not exist.
+        ConfigError: an option that is unknown, or a layer that does not exist.
     """
 
     def __init__(
@@ -68,15 +69,16 @@ class UtteranceHead(nn.Module):
     ):
         super().__init__()
         if activation not in (None, "relu"):
-            raise ValueError(f"activation is {activation!r}: use relu or null")
+            raise ConfigError(f"activation is {activation!r}", remedy="use relu or null")
         self.num_layers, self.layers, self.normalise = num_layers, layers, normalise
         self.activation = activation
         if layers == "weighted_sum":
             self.layer_weights = nn.Parameter(torch.zeros(num_layers))
         elif layers != "last" and not (isinstance(layers, int) and 0 <= layers < num_layers):
-            raise ValueError(
-                f"layers is {layers!r}: use weighted_sum, last or 0 to {num_layers - 1}"
+            raise ConfigError(
+                f"layers is {layers!r}", remedy=f"use weighted_sum, last or 0 to {num_layers - 1}"
             )
+        self._one = {"weighted_sum": None, "last": -1}.get(layers, layers)
         self.projection = nn.Linear(dim, projection) if projection else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(projection or dim, num_outputs)
@@ -93,23 +95,35 @@ class UtteranceHead(nn.Module):
             hidden: (B, N, T, D), or N tensors (B, T, D); any floating type.
             lengths: valid frames, long (B,).
         """
+        if self._one is not None:
+            whole = isinstance(hidden, Tensor)
+            hidden = [hidden[:, self._one] if whole else hidden[self._one]]
         if self.linear_before_pooling:
-            pooled = self.projection(self._sum([masked_mean(x, lengths) for x in _each(hidden)]))
+            pooled = self.projection(self._sum(_pooled(hidden, lengths)))
         else:
-            frames = self.projection(self._sum([self._prepared(x) for x in _each(hidden)]))
+            frames = self.projection(self._sum(self._prepared(hidden)))
             pooled = masked_mean(F.relu(frames) if self.activation else frames, lengths)
         return self.output(self.dropout(pooled))
 
-    def _sum(self, layers: list[Tensor]) -> Tensor:
-        assert len(layers) == self.num_layers, f"{len(layers)} layers, not {self.num_layers}"
-        if self.layers == "weighted_sum":
-            weights = self.layer_weights.softmax(0)
-            return torch.stack(layers, -1) @ weights.to(layers[0].dtype)
-        return layers[-1 if self.layers == "last" else self.layers]
+    def _sum(self, layers: Tensor) -> Tensor:
+        """Return the weighted sum over axis 1, or the one layer that is there."""
+        if self._one is not None:
+            return layers[:, 0]
+        assert layers.shape[1] == self.num_layers, f"{layers.shape[1]} layers, {self.num_layers}"
+        return torch.einsum("n,bn...->b...", self.layer_weights.softmax(0), layers)
 
-    def _prepared(self, layer: Tensor) -> Tensor:
-        layer = layer.to(self.output.weight.dtype)
-        return F.layer_norm(layer, layer.shape[-1:]) if self.normalise else layer
+    def _prepared(self, hidden: Tensor | Sequence[Tensor]) -> Tensor:
+        """Return layers (B, N, T, D) in the head's type, normalised if wanted."""
+        layers = hidden if isinstance(hidden, Tensor) else torch.stack(list(hidden), 1)
+        layers = layers.to(self.output.weight.dtype)
+        return F.layer_norm(layers, layers.shape[-1:]) if self.normalise else layers
+
+
+def _pooled(hidden: Tensor | Sequence[Tensor], lengths: Tensor) -> Tensor:
+    """Return the mean over valid frames of every layer, (B, N, D)."""
+    if isinstance(hidden, Tensor):
+        return masked_mean(hidden, lengths)
+    return torch.stack([masked_mean(layer, lengths) for layer in hidden], 1)
 
 
 class EncoderWithHead(nn.Module):
@@ -130,6 +144,3 @@ class EncoderWithHead(nn.Module):
         encoded = self.encoder(waveforms, lengths, hidden=not one_layer)
         return self.head([encoded.last] if one_layer else encoded.hidden, encoded.lengths)
 
-
-def _each(hidden: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
-    return hidden.unbind(1) if isinstance(hidden, Tensor) else hidden

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from sertools.errors import ConfigError
 from sertools.models.heads import EncoderWithHead, UtteranceHead, masked_mean
 from torch.nn import functional as F
 
@@ -77,9 +78,9 @@ def test_learns_which_layer_matters(hidden):
 
 
 def test_unknown_options_are_refused():
-    with pytest.raises(ValueError, match="weighted_sum, last or 0 to 3"):
+    with pytest.raises(ConfigError, match="weighted_sum, last or 0 to 3"):
         UtteranceHead(4, 5, 3, layers=4)
-    with pytest.raises(ValueError, match="relu or null"):
+    with pytest.raises(ConfigError, match="relu or null"):
         UtteranceHead(4, 5, 3, activation="tanh")
 
 
