@@ -210,6 +210,27 @@ def test_a_frozen_upstream_is_recorded_and_checked(toy, work_of):
         toy.audio_trainer(encoder=functools.partial(upstream, 1)).predict(work, work.dev)
 
 
+def test_an_upstream_is_fine_tuned_without_its_convolutions(toy, work_of):
+    from sertools.models.upstream import OwnUpstream
+
+    def upstream():
+        conv = {"frontend": "conv", "conv_dim": 8, "convs": [[10, 5], [8, 4], [8, 8]]}
+        torch.manual_seed(0)
+        return OwnUpstream(toy.build_encoder(**{**toy.TINY, **conv}), trainable=True)
+
+    work = work_of()
+    trainer = toy.audio_trainer(encoder=upstream, encoder_lr=1e-3, layer_decay=0.5, epochs=1)
+    trainer.fit(work)
+    saved = best_of(work)
+    start = {f"encoder.{name}": value for name, value in upstream().state_dict().items()}
+    left_out = {name for name in start if name not in saved}
+    assert left_out and all(".frontend.layers." in name for name in left_out)
+    moved = [name for name in saved if name in start and not torch.equal(saved[name], start[name])]
+    assert any(".blocks.0." in name for name in moved)
+    again = toy.audio_trainer(encoder=upstream).predict(work, work.dev)
+    assert again == trainer.predict(work, work.dev)
+
+
 @pytest.mark.parametrize("choice", ["always", 1])
 def test_the_front_end_can_stay_as_it_is(toy, work_of, choice):
     work = work_of()
@@ -283,6 +304,13 @@ def test_partials_are_described_by_name_and_arguments():
     assert describe(partial) == {
         "name": "sertools.models.heads.UtteranceHead", "args": [], "projection": 8
     }
+
+
+def test_every_argument_is_explained():
+    import inspect
+
+    for name in inspect.signature(DownstreamTrainer).parameters:
+        assert f"        {name}: " in DownstreamTrainer.__doc__, name
 
 
 def test_all_mistakes_are_named_at_once():
