@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from sertools.brains.distributed import Ranks, gather_by_id, resolve_device
+from sertools.brains.randomness import seed_weights
 from sertools.errors import ConfigError
 from sertools.scoring.predictions import read_predictions
 
@@ -102,6 +103,15 @@ def test_two_ranks_learn_as_one_with_the_same_utterances(toy, two, work_of):
         assert mine["dev"]["confusion"] == theirs["dev"]["confusion"]
         assert mine["train"]["loss"] == pytest.approx(theirs["train"]["loss"], abs=1e-5)
         assert mine["train"]["grad_norm"] == pytest.approx(theirs["train"]["grad_norm"], rel=1e-3)
+
+
+def test_a_part_frozen_for_the_first_epoch_learns_in_the_second(toy, two):
+    seed_weights(3)
+    start = {f"encoder.{k}": v for k, v in toy.build_encoder(**toy.TINY).state_dict().items()}
+    last = weights(two / "thaw")
+    frozen = [name for name in last if ".frontend." in name]
+    assert frozen and not any(torch.equal(start[name], last[name]) for name in frozen)
+    assert [row["epoch"] for row in lines(two / "thaw")] == [1, 2]
 
 
 def test_another_number_of_ranks_is_refused(toy, two, work_of, tmp_path):

@@ -119,7 +119,10 @@ def plain_trainer(**changes) -> DownstreamTrainer:
     return audio_trainer(**{**still, **changes})
 
 
-TRAINERS = {"audio": audio_trainer, "features": feature_trainer, "plain": plain_trainer}
+TRAINERS = {
+    "audio": audio_trainer, "features": feature_trainer, "plain": plain_trainer,
+    "thaw": functools.partial(audio_trainer, freeze_frontend=1, epochs=2),
+}
 
 
 @contextlib.contextmanager
@@ -206,6 +209,7 @@ def main(root: Path, folder: Path, kind: str, world_size: int) -> None:
             run(root, folder / "whole", "audio", world_size, None)
             run(root, folder / "pieces", "audio", world_size, 6)
             run(root, folder / "plain", "plain", world_size, None)
+            run(root, folder / "thaw", "thaw", world_size, None)
             fail(folder / "fail")
         else:
             run(root, folder, kind, world_size, None)
