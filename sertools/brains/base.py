@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from sertools.brains.checkpoints import AtomicCheckpointer, as_plain
+from sertools.brains.cost import write_cost
 from sertools.brains.distributed import Ranks, gather_by_id
 from sertools.brains.loaders import begin_epoch
 from sertools.brains.logs import Logs, epoch_line, progress_bar
@@ -110,6 +111,11 @@ class SERBrain(SteppingBrain):
         if self.ranks.main:
             done = {name: value for name, value in self.progress.state_dict().items()
                     if name in ("epoch", "step", "best_score", "best_epoch")}
+            sizes = [(p.numel(), p.requires_grad) for p in self.raw_model.parameters()]
+            write_cost(
+                self.folder, sum(size for size, _ in sizes), sum(size for size, on in sizes if on),
+                self.progress.seconds_before, self.device, self.ranks.world_size,
+            )
             write_json(self.folder / DONE, {**done, "select": self.options.select})
 
     def on_fit_start(self) -> None:

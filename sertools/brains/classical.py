@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sertools.brains.cost import write_cost
 from sertools.brains.kernel_machine import (
     Logistic,
     Machine,
@@ -105,16 +105,9 @@ class ClassicalTrainer:
         sharpness = self._sharpness(task, work, machines[chosen], dev)
         self._publish(work, task, machines[chosen], sharpness, grid, chosen)
         size = machines[chosen].size
-        write_json(
-            Path(work.folder) / DONE,
-            {
-                "parameters": {"total": size, "trainable": size},
-                "seconds": round(time.monotonic() - began, 3),
-                "device": "cpu",
-                "finished": datetime.date.today().isoformat(),
-                "flags": [PER_SPEAKER] if self.per_speaker else [],
-            },
-        )
+        flags = [PER_SPEAKER] if self.per_speaker else []
+        write_cost(work.folder, size, size, time.monotonic() - began, "cpu", flags=flags)
+        write_json(Path(work.folder) / DONE, {"cost": grid[chosen]["cost"]})
 
     def predict(self, work: FoldWork, ids: Sequence[str]) -> list[Prediction]:
         """Return predictions, sorted by id; on other ranks than 0 none.

@@ -108,6 +108,8 @@ class Progress:
     """Epochs since the best one."""
     seconds: float = 0.0
     """Time spent on the running epoch."""
+    seconds_before: float = 0.0
+    """Time spent on the epochs that are over."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """One entry per finished epoch, the lines of metrics.jsonl."""
 
@@ -132,6 +134,7 @@ class Progress:
 
     def begin_next_epoch(self) -> None:
         """Forget what belongs to the epoch that is over."""
+        self.seconds_before += self.seconds
         self.batch, self.skipped, self.seconds = 0, 0, 0.0
 
     def over(self, options: LoopOptions) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from sertools.brains.cost import COST
 from sertools.data.folds import read_folds
 from sertools.data.prepare import SUMMARY
 from sertools.files import read_json
@@ -17,7 +18,7 @@ from sertools.stages.evaluate import DEV, SCORES, TEST
 from sertools.stages.unit import prepared
 
 TRAINING_FACTS = ("parameters", "seconds", "device", "best_epoch", "finished")
-"""What trainers note in training.json beside their own affairs."""
+"""What trainers may note about a unit in training.json and cost.json."""
 
 
 def report(job) -> list[Path]:
@@ -65,4 +66,7 @@ def _unit(job, fold: str, seed: int) -> UnitResult:
 
 
 def _facts(job, fold: str, seed: int) -> dict:
-    return read_json(job.folder_of("train", fold, seed) / "training.json")
+    """Return what the trainer noted about the unit: its end and its cost."""
+    folder = job.folder_of("train", fold, seed)
+    cost = folder / COST
+    return read_json(folder / "training.json") | (read_json(cost) if cost.is_file() else {})
