@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from sertools.models.config import EncoderConfig
+from sertools.models.precision import full_precision
 from torch import Tensor, nn
 
 
@@ -26,6 +27,22 @@ def silence(x: Tensor, valid: Tensor | None) -> Tensor:
     return x if valid is None else x.masked_fill(~valid, 0.0)
 
 
+def convolve(x: Tensor, valid: Tensor | None, weight: Tensor, bias: Tensor, groups: int) -> Tensor:
+    """Convolve (B, T, D) over time, padded frames zeroed, and keep its T frames.
+
+    On CPUs with AMX, bfloat16 convolutions of 2 to 12 channels per group with kernels such as 8 or
+    128 return noise (oneDNN in PyTorch 2.13); from 16 channels on they are right. The narrow ones
+    therefore run in single precision.
+    """
+    frames, kernel = silence(x, valid).transpose(1, 2), weight.shape[-1]
+    if x.device.type == "cpu" and 1 < weight.shape[1] < 16:
+        with full_precision(x.device):
+            y = F.conv1d(frames.float(), weight, bias, padding=kernel // 2, groups=groups)
+    else:
+        y = F.conv1d(frames, weight, bias, padding=kernel // 2, groups=groups)
+    return y[..., : x.shape[1]].transpose(1, 2)
+
+
 class ConvPosition(nn.Module):
     """One wide grouped convolution with weight norm over its taps, then GELU (wav2vec 2.0).
 
@@ -42,12 +59,12 @@ class ConvPosition(nn.Module):
         nn.init.normal_(self.direction, std=2 / (kernel * dim) ** 0.5)
         with torch.no_grad():
             self.gain.copy_(self.direction.norm(dim=(0, 1), keepdim=True))
-
         self._folded: tuple[tuple, Tensor] | None = None
 
     def weight(self) -> Tensor:
         """Return the normalised weight; kept between calls without gradients until it changes."""
-        if torch.is_grad_enabled() and (self.gain.requires_grad or self.direction.requires_grad):
+        learned = self.gain.requires_grad or self.direction.requires_grad
+        if torch.is_inference_mode_enabled() or (torch.is_grad_enabled() and learned):
             return self._fold()
         state = tuple(
             (id(t), t._version, t.data_ptr(), t.dtype, t.device)
@@ -64,11 +81,7 @@ class ConvPosition(nn.Module):
 
     def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
         """Return what is added to (B, T, D)."""
-        weight = self.weight()
-        kernel = weight.shape[-1]
-        frames = silence(x, valid).transpose(1, 2)
-        y = F.conv1d(frames, weight, self.bias, padding=kernel // 2, groups=self.groups)
-        return F.gelu(y[..., : x.shape[1]]).transpose(1, 2)
+        return F.gelu(convolve(x, valid, self.weight(), self.bias, self.groups))
 
 
 class ConvStackPosition(nn.Module):
@@ -82,10 +95,9 @@ class ConvStackPosition(nn.Module):
 
     def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
         """Return what is added to (B, T, D)."""
-        frames, dim = x.shape[1:]
         for conv in self.convs:
-            y = conv(silence(x, valid).transpose(1, 2))[..., :frames].transpose(1, 2)
-            x = F.gelu(F.layer_norm(y, (dim,)))
+            y = convolve(x, valid, conv.weight, conv.bias, conv.groups)
+            x = F.gelu(F.layer_norm(y, y.shape[-1:]))
         return x
 
 
@@ -98,5 +110,4 @@ class DepthwisePosition(nn.Module):
 
     def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
         """Return what is added to (B, T, D)."""
-        y = self.conv(silence(x, valid).transpose(1, 2))
-        return F.gelu(y[..., : x.shape[1]]).transpose(1, 2)
+        return F.gelu(convolve(x, valid, self.conv.weight, self.conv.bias, self.conv.groups))
