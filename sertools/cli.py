@@ -47,7 +47,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from sertools.models.account import print_account
+    from sertools.info import print_account
 
     print_account(options.model, seconds=options.seconds, as_json=options.json)
     return 0

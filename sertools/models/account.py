@@ -6,9 +6,7 @@ Counted on tensors without storage, so that the largest model takes no memory an
 from __future__ import annotations
 
 import copy
-import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,7 +20,7 @@ REGISTRY: dict[str, Callable[[], nn.Module]] = {}
 """Further models by name: what builds them. They must take (1, samples) waveforms."""
 
 
-def describe(model: str | Path | nn.Module, seconds: float = 10.0) -> dict[str, Any]:
+def describe(model: str | nn.Module, seconds: float = 10.0) -> dict[str, Any]:
     """Count the parameters of a model and what it computes for `seconds` of audio.
 
     Multiply-accumulates are those of all matrix products and convolutions, the products of
@@ -30,8 +28,8 @@ def describe(model: str | Path | nn.Module, seconds: float = 10.0) -> dict[str, 
     Fourier transform of the log-mel front end and elementwise operations are left out.
 
     Args:
-        model: a preset, a name in `REGISTRY`, a YAML file, whatever `load_encoder` takes, or a
-            module that takes (1, samples) waveforms.
+        model: a preset, a name in `REGISTRY`, whatever `load_encoder` takes, or a module that
+            takes (1, samples) waveforms.
         seconds: length of the utterance that is counted.
 
     Returns:
@@ -41,7 +39,7 @@ def describe(model: str | Path | nn.Module, seconds: float = 10.0) -> dict[str, 
         ConfigError: if there is no such model.
     """
     name = type(model).__name__ if isinstance(model, nn.Module) else str(model)
-    model = model if isinstance(model, nn.Module) else find(str(model))
+    model = model if isinstance(model, nn.Module) else find(model)
     macs = _macs(model, seconds)
     parts: dict[str, dict[str, Any]] = {}
     for parameter_name, parameter in model.named_parameters():
@@ -84,12 +82,16 @@ def _macs(model: nn.Module, seconds: float) -> dict[str, int]:
 
 
 def find(name: str) -> nn.Module:
-    """Return the model that `name` stands for; see `describe`."""
+    """Return the model that `name` stands for; see `describe`.
+
+    Published encoders are counted as their authors count them, with the mask embedding.
+    """
     if name in REGISTRY or name in PRESETS:
         with torch.device("meta"):
-            return REGISTRY[name]() if name in REGISTRY else build_encoder(name)
-    if Path(name).suffix in (".yaml", ".yml"):
-        return _of_recipe(Path(name))
+            if name in REGISTRY:
+                return REGISTRY[name]()
+            published = PRESETS[name].get("frontend") == "conv"
+            return build_encoder(name, mask_embedding=published)
     from sertools.models.weights import load_encoder
 
     try:
@@ -101,31 +103,6 @@ def find(name: str) -> nn.Module:
         ) from error
 
 
-def print_account(model: str | Path | nn.Module, seconds: float = 10.0, as_json: bool = False):
-    """Print what `describe` returns, as a table or as JSON."""
-    account = describe(model, seconds)
-    if as_json:
-        print(json.dumps(account, indent=1))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=account["name"], title_justify="left")
-    table.add_column("part")
-    for heading in ("parameters", "trainable", f"MMAC per second ({seconds:g} s)"):
-        table.add_column(heading, justify="right")
-    for row in account["parts"]:
-        table.add_row(*_cells(row))
-    table.add_section()
-    table.add_row(*_cells({**account, "name": "total"}))
-    Console().print(table)
-
-
-def _cells(row: dict[str, Any]) -> list[str]:
-    counts = [f"{row[key]:,}" for key in ("parameters", "trainable")]
-    return [row["name"], *counts, f"{row['macs_per_second'] / 1e6:,.1f}"]
-
-
 def _skeleton(model: nn.Module) -> nn.Module:
     """Return a copy without storage and without gradients, in eval mode."""
     tensors = [*model.parameters(), *model.buffers()]
@@ -134,39 +111,3 @@ def _skeleton(model: nn.Module) -> nn.Module:
         empty = nn.Parameter(storage_free[id(parameter)], requires_grad=False)
         storage_free[id(parameter)] = empty
     return copy.deepcopy(model, storage_free).eval()
-
-
-def _of_recipe(path: Path) -> nn.Module:
-    """Return the encoder that the YAML file of a recipe builds or loads."""
-    from sertools.recipe.config import Config
-
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such file.")
-    for node in _mappings(Config(path, {}, path.parent).nodes.values()):
-        function = node.tag.rpartition(".")[2]
-        values = {key.value: value.value for key, value in node.value}
-        if function == "build_encoder":
-            return _built(node)
-        if function == "load_upstream":
-            return find(values["source"])
-    raise ConfigError(f"{path}: no encoder in it (build_encoder or load_upstream).")
-
-
-def _built(node) -> nn.Module:
-    import yaml
-
-    plain = yaml.MappingNode("tag:yaml.org,2002:map", node.value)
-    loader = yaml.SafeLoader("")
-    values = loader.construct_mapping(plain, deep=True)
-    with torch.device("meta"):
-        return build_encoder(**values)
-
-
-def _mappings(nodes) -> Iterator[Any]:
-    """Walk through all mappings below YAML nodes."""
-    for node in nodes:
-        if node.id == "mapping":
-            yield node
-            yield from _mappings(value for _, value in node.value)
-        elif node.id == "sequence":
-            yield from _mappings(node.value)

@@ -17,15 +17,17 @@ def features(job) -> list[Path]:
         ConfigError: the upstream is unknown or cannot be read.
         DataError: features do not fit the storage's range, or the disk is too small.
     """
+    upstream, precision = job.build("upstream")(), job.config.get("precision", "fp32")
+    upstream.settle(precision)
     cache = write_features(
-        job.build("upstream")(),
+        upstream,
         read_manifest(prepared(job, "utts.json")),
         data_folder(job),
         # The upstream normalises a waveform, or does not, as it was trained.
         AudioReader(normalise=False, cache_megabytes=0),
         job.dump,
         layers=job.config.get("feature_layers") or "all",
-        precision=job.config.get("precision", "fp32"),
+        precision=precision,
         device=job.config.get("device", "auto"),
         num_workers=job.config.get("num_workers", 0),
         should_stop=job.should_stop,

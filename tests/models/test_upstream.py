@@ -289,3 +289,24 @@ def test_whisper_trains(whisper):
     assert upstream.model.layers[0].fc1.weight.grad is not None
     assert upstream.model.conv1.weight.grad is None
     assert not any(parameter.requires_grad for parameter in upstream.frontend.parameters())
+
+
+def test_settling_a_frozen_upstream_changes_no_feature(tmp_path):
+    """Matrices cast once give what autocast gives that casts them in every pass."""
+    import torch
+    from sertools.models.presets import build_encoder
+    from sertools.models.upstream import OwnUpstream
+
+    encoder = build_encoder("wavlm_base", num_layers=2, dim=64, num_heads=4, ffn_dim=128,
+                            conv_dim=32, position_kernel=16)
+    upstream = OwnUpstream(encoder)
+    waves = torch.randn(2, 8000)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        before = upstream(waves).last
+        upstream.settle("bf16")
+        after = upstream(waves).last
+    assert torch.equal(before, after)
+    assert torch.bfloat16 in {p.dtype for p in encoder.parameters()}
+    trainable = OwnUpstream(build_encoder("small", dim=32, num_heads=2, num_layers=1), True)
+    trainable.settle("bf16")
+    assert {p.dtype for p in trainable.parameters()} == {torch.float32}

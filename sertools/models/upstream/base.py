@@ -48,6 +48,9 @@ class Upstream(nn.Module):
         """Set the training mode; without effect on a frozen upstream."""
         return super().train(mode and self.trainable)
 
+    def settle(self, precision: str) -> None:
+        """Get ready for passes in fp32 or bf16 alone; changes speed and memory, not features."""
+
     def forward(
         self, waveforms: Tensor, lengths: Tensor | None = None, *, hidden: bool = False
     ) -> Encoded:

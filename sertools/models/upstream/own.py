@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import torch
 from sertools.models.encoder import Encoded, SpeechEncoder
+from sertools.models.precision import cast_matrices
 from sertools.models.upstream.base import Upstream
 from torch import Tensor, nn
 
@@ -32,6 +34,11 @@ class OwnUpstream(Upstream):
     def frontend(self) -> nn.Module:
         """Return the encoder's front end."""
         return self.model.frontend
+
+    def settle(self, precision: str) -> None:
+        """Cast the matrices of a frozen encoder once instead of in every pass."""
+        if precision == "bf16" and not self.trainable:
+            cast_matrices(self.model, torch.bfloat16)
 
     def encode(self, waveforms: Tensor, lengths: Tensor | None, hidden: bool) -> Encoded:
         """Encode as the package's encoders do."""
