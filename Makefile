@@ -11,7 +11,7 @@ VENV   ?= .venv
 ARGS   ?=
 PIP_ARGS ?=
 
-PY    := $(abspath $(VENV))/bin/python
+PY    := "$(abspath $(VENV))/bin/python"
 # The stamp's name holds a checksum of what is installed, so a changed requirement installs again.
 READY := $(VENV)/.ready-$(shell cat requirements.txt setup.py | cksum | cut -d' ' -f1)
 
@@ -19,7 +19,7 @@ READY := $(VENV)/.ready-$(shell cat requirements.txt setup.py | cksum | cut -d' 
 demo: install
 	cd egs/mini && $(PY) run.py hparams/classical.yaml
 	cd egs/mini && $(PY) run.py hparams/scratch.yaml
-	$(PY) utils/show_results.py egs/mini/exp
+	$(PY) utils/show_results.py egs/mini
 
 test: install
 	$(PY) -m pytest $(ARGS)
