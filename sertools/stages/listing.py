@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from sertools.data.corpus import walk
+
 
 def fingerprint(config: Mapping) -> str:
     """Return a hash over names, sizes and times of all files below `data_folder`."""
@@ -18,16 +20,14 @@ def fingerprint(config: Mapping) -> str:
 
 
 def _listing(root: Path):
-    """Yield one line per file; hidden files and folders do not count."""
-    folders = [root]
-    while folders:
-        with os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir():
-                    folders.append(Path(entry.path))
-                else:
-                    stat = entry.stat()
-                    name = os.path.relpath(entry.path, root)
-                    yield f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
+    """Yield one line per file; hidden files and folders do not count.
+
+    A link that leads nowhere counts by its name: whether it matters is for the preparer to say.
+    """
+    for path in walk(root):
+        try:
+            stat = path.stat()
+            state = f"{stat.st_size}\0{stat.st_mtime_ns}"
+        except OSError:
+            state = "cannot be read"
+        yield f"{os.path.relpath(path, root)}\0{state}\n"

@@ -29,3 +29,13 @@ def test_fingerprint_notices_changes_of_files(tmp_path):
 
 def test_a_missing_folder_has_a_fingerprint_too(tmp_path):
     assert fingerprint({"data_folder": tmp_path / "none"}) == fingerprint({})
+
+
+def test_links_that_lead_nowhere_or_back_do_not_stop_it(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.wav").write_bytes(b"1")
+    plain = fingerprint({"data_folder": tmp_path})
+    (tmp_path / "a" / "back").symlink_to(tmp_path, target_is_directory=True)
+    assert fingerprint({"data_folder": tmp_path}) == plain
+    (tmp_path / "gone.wav").symlink_to(tmp_path / "nowhere")
+    assert fingerprint({"data_folder": tmp_path}) != plain
