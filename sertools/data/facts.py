@@ -26,6 +26,7 @@ SLACK = 0.05
 """Seconds by which a segment may end after its file: annotations are rounded."""
 _BLOCK = 1 << 18  # frames read at a time, so that an hour of 5.1 sound needs little memory
 _SAY_EVERY = 5.0  # seconds
+_UNOPENED = "audio files that cannot be opened"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ def facts_of(path: Path, parts: Iterable[Part]) -> dict[Part, Facts]:
         return dict.fromkeys(parts, Facts(kind="audio files that are missing",
                                           what="there is no such file"))
     except OSError as error:
-        return dict.fromkeys(parts, Facts(kind="audio files that cannot be opened",
+        return dict.fromkeys(parts, Facts(kind=_UNOPENED,
                                           what=str(error.strerror)))
     if content == "Git-LFS pointer":
         return dict.fromkeys(parts, Facts(kind="Git-LFS pointers instead of audio",
@@ -234,7 +235,9 @@ def _keep(kept: Path | None, store: dict[str, dict]) -> None:
         return
     lines = [f'"version": {VERSION}']
     for path, entry in sorted(store.items()):
-        if entry["parts"]:
+        # permissions and busy disks are mended without a trace in size and time: never kept
+        opened = all(facts.kind != _UNOPENED for facts in entry["parts"].values())
+        if entry["parts"] and opened:
             parts = [[part, asdict(facts)] for part, facts in sorted(
                 entry["parts"].items(), key=str)]
             lines.append(f"{json.dumps(path)}: "

@@ -175,6 +175,20 @@ def test_unchanged_files_are_not_read_again(tmp_path, monkeypatch):
     assert read_facts(records, tmp_path, kept) == second | {"toy-3": first["toy-3"]}
 
 
+def test_files_that_could_not_be_opened_are_tried_again(tmp_path, monkeypatch):
+    records, kept = some_records(tmp_path, 2), tmp_path / "audio.json"
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("sertools.data.facts.content_of", refuse)
+        found = read_facts(records, tmp_path, kept)
+        assert {facts.what for facts in found.values()} == {"Permission denied"}
+    # neither size nor time of the files changed
+    assert {facts.kind for facts in read_facts(records, tmp_path, kept).values()} == {None}
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"version": 1, "0.wav": 3}',
                                      '{"version": 0}'])
 def test_foreign_kept_facts_are_ignored(tmp_path, content):
