@@ -41,12 +41,16 @@ def keys(config: Config, stages: Sequence[Stage]) -> list[str]:
 
 
 def values(config: Config, stages: Iterable[Stage], downloading: bool) -> list[str]:
-    """Return problems with values that these stages need: placeholders, the data folder."""
+    """Return problems with values that these stages need: absent, placeholders, the data folder."""
     stages, problems = list(stages), []
     reading: dict[str, list[str]] = {}
     for stage in stages:
         for key in stage.declared:
             reading.setdefault(key, []).append(stage.name)
+    lacking = {key: stage.name for stage in reversed(stages) for key in stage.needs
+               if not config.given(key)}
+    problems += [f"{tree.shown(config.path)}: {key} is missing or null, and stage {name} needs it"
+                 for key, name in lacking.items()]
     for key, names in reading.items():
         unfilled = [path for path, node in _below(config, key) if _unfilled(node)]
         for path in unfilled:

@@ -43,9 +43,18 @@ class Lock:
         """Who held the lock last and did not end cleanly."""
 
     def acquire(self, wait: bool = False) -> bool:
-        """Take the lock; without `wait` return False when another process holds it."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        """Take the lock; without `wait` return False when another process holds it.
+
+        Raises:
+            ConfigError: the folder cannot be written.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise ConfigError(f"{self.path.parent} cannot be written: {error.strerror}", [],
+                              "name other places with --data-dir, --dump-dir and --exp-dir"
+                              ) from error
         kind = fcntl.LOCK_SH if self.shared else fcntl.LOCK_EX
         try:
             fcntl.flock(descriptor, kind if wait else kind | fcntl.LOCK_NB)

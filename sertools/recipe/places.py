@@ -68,7 +68,7 @@ def tag_of(config: Config, stages: list[Stage]) -> str:
             continue
         value = config.values
         for part in name.split("."):
-            value = value[part]
+            value = value.get(part) if isinstance(value, dict) else None
         exact.append([name, value])
         parts.append(f"{name}={_short(value)}")
     tag = UNSAFE.sub("-", "_".join(parts))

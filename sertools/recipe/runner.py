@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sertools.errors import ConfigError, Interrupted
+from sertools.errors import ConfigError, DataError, Interrupted
 from sertools.recipe.explain import explain, progress
 from sertools.recipe.lock import shared_work
 from sertools.recipe.log import Log
@@ -89,8 +89,22 @@ class Runner:
             part = f", {unit_words(*unit)} ({number} of {len(todo)})" if unit else ""
             self.log.enter(stage.name, unit_words(*unit) if unit else "")
             self.log.say(f"stage {stage.number} {stage.name}{part}: {stage.does}")
+            self._check_shared(stage)
             self.work.run(stage, unit)
         self.plan.refresh(outside=stage.home == "data")
+
+    def _check_shared(self, stage: Stage) -> None:
+        """Refuse to read what a run with other settings wrote into data/<set> meanwhile."""
+        shared = [self.plan.stages[name] for name in stage.after
+                  if self.plan.part(name) and self.plan.stages[name].home == "data"]
+        markers = [self.plan.marker(earlier, None) for earlier in shared]
+        faults = [fault for marker in markers if marker
+                  for fault in self.plan.checker.faults(marker)]
+        if faults and not self.options.force:
+            raise DataError(
+                f"stage {stage.name}: what it reads is not what this run began with", faults,
+                "run the same command again; settings of the corpus that differ need folders that "
+                "differ: give each a corpus.set of its own, or wait for the other run")
 
     def _todo(self, stage: Stage, status: Status) -> list:
         """Return what to run; a stage that is forced although valid loses its markers first."""

@@ -32,6 +32,8 @@ class Stage:
     """Earlier stages whose outputs it reads; the hashes of these enter its marker."""
     requires: str | None = None
     """Config key without which (absent or null) the stage is not part of the recipe."""
+    needs: tuple[str, ...] = ()
+    """Config keys without which (absent or null) it cannot run; a run without them is refused."""
     units: bool = False
     """Whether it runs once per fold and seed."""
     parallel: bool = False

@@ -51,6 +51,7 @@ def prepare(records: Callable) -> Stage:
         keys=("corpus", "protocol", "folds"),
         runtime=("data_folder",),
         after=("download",),
+        needs=("corpus",),
         home="data",
         fingerprint=fingerprint,
     )
@@ -78,6 +79,7 @@ def train() -> Stage:
         keys=("trainer", "precision", "corpus"),
         runtime=RUNTIME,
         after=("prepare", "features"),
+        needs=("corpus", "trainer"),
         units=True,
         parallel=True,
     )
@@ -92,6 +94,7 @@ def evaluate() -> Stage:
         keys=("trainer", "precision", "corpus"),
         runtime=RUNTIME,
         after=("prepare", "features", "train"),
+        needs=("corpus", "trainer"),
         units=True,
         parallel=True,
     )
@@ -105,4 +108,5 @@ def report() -> Stage:
         does="all folds and seeds -> RESULTS.md, results.json, report.html",
         keys=("corpus", "protocol", "seeds"),
         after=("prepare", "train", "evaluate"),
+        needs=("corpus",),
     )

@@ -29,7 +29,7 @@ def prepare(job, records: Callable) -> list[Path]:
         job.say("no `folds` in this configuration: the manifest alone is written")
         return outputs
     manifest = read_manifest(job.home / MANIFEST)
-    split = make_folds(manifest, folds, job.config["protocol"], base=job.recipe)
+    split = make_folds(manifest, folds, job.config.get("protocol") or "clean", base=job.recipe)
     _say(job, split, manifest, corpus.classes)
     return [*outputs, write_folds(job.home / "folds" / f"{split.name}.json", split)]
 

@@ -38,7 +38,7 @@ def report(job) -> list[Path]:
         flags=[*split.flags, *dict.fromkeys(flag for flags in trained for flag in flags)],
         warnings=[*summary.get("warnings", []), *split.notes],
         folds=[fold.name for fold in split.folds],
-        seeds=job.config["seeds"],
+        seeds=job.config.get("seeds") or [1],
         provenance=job.provenance(),
         artefacts={"units": f"exp/{job.tag}/fold<fold>/seed<seed>", "log": f"exp/{job.tag}/log"},
     )

@@ -115,6 +115,7 @@ def test_a_config_of_the_repository_is_found(toy):
     ({}, "c"), ({"a": "1"}, "c"), ({"a": "2"}, "c_a=2"), ({"b.y": "z", "a": "2"}, "c_a=2_b.y=z"),
     ({"seeds": "4"}, "c"), ({"free": "3"}, "c"), ({"through": "3"}, "c_through=3"),
     ({"list": "1,2"}, "c_list=1,2"), ({"a": "null"}, "c_a=null"),
+    ({"b.y": "z", "b": "null"}, "c_b=null_b.y=null"),
 ])
 def test_the_tag_names_what_changes_results(tmp_path, settings, tag):
     assert _tag(tmp_path, settings) == tag

@@ -230,3 +230,32 @@ def test_other_places_for_data_and_experiments(toy, tmp_path):
     assert (tmp_path / "d/small/utts.json").exists() and (tmp_path / "e/x/config.json").exists()
     assert not (toy.folder / "exp").exists() and not (toy.folder / "data").exists()
     assert toy.call(*places).code == 0 and toy.ran() == []
+
+
+def test_shared_files_that_change_under_a_run_stop_it(toy):
+    outcome = toy.run(fault="meddle@train/1/1")
+    assert outcome.code == 3, outcome.err
+    assert "data/small/utts.json was changed" in outcome.err
+    assert toy.ran() == ["prepare", "train/1/1"]
+    assert toy.call().code == 0
+    assert toy.ran() == ["prepare", *TRAIN[1:], *EVALUATE, "report"]
+
+
+def test_a_folder_that_cannot_be_written_is_said_without_a_traceback(toy):
+    (toy.folder / "exp").write_text("a file in the way")
+    outcome = toy.call()
+    assert (outcome.code, toy.ran()) == (2, [])
+    assert "exp/x cannot be written" in outcome.err and "--exp-dir" in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+@pytest.mark.parametrize("optim", ["", "optim: null\n"])
+def test_a_key_that_a_stage_needs_is_asked_for_before_anything_runs(toy, optim):
+    run = toy.folder / "run.py"
+    run.write_text(run.read_text().replace('keys=("optim", "model"),',
+                                           'keys=("optim", "model"), needs=("optim",),'))
+    toy.replace("rate: 1e-3\noptim:\n    lr: !ref <rate>\n    name: adam\n", optim)
+    outcome = toy.call()
+    assert (outcome.code, toy.ran()) == (2, [])
+    assert "x.yaml: optim is missing or null, and stage train needs it" in outcome.err
+    assert toy.call("--stop-stage", "prepare").code == 0

@@ -1,7 +1,8 @@
 """A recipe of small text files; tests copy it into a folder of their own as run.py.
 
 `ran.txt` lists what ran, one line per stage or unit. `TOY_FAULT=<what>@<stage>[/<fold>/<seed>]`
-makes one call misbehave: kill, kill-late, wait (until asked to stop), bug, data.
+makes one call misbehave: kill, kill-late, wait (until asked to stop), bug, data, meddle (with
+shared files).
 """
 
 import json
@@ -47,6 +48,8 @@ def misbehave(job, fault):
     if fault == "stuck":
         (HERE / f"ready{job.rank}").write_text(str(os.getpid()))
         threading.Event().wait(60)
+    if fault == "meddle":
+        (job.data / "utts.json").write_text("another run's")
     if fault == "bug":
         raise ZeroDivisionError("a bug of the toy")
     if fault == "data":
