@@ -159,7 +159,7 @@ class SERBrain(SteppingBrain):
                 if self._looks(bar):
                     bar.set_postfix(loss=f"{self.sums.running_loss():.4f}")
         self.settle()
-        progress.seconds += time.monotonic() - self._clock
+        self._take_time()
 
     def _looks(self, bar: Any) -> bool:
         """Say whether it is time to look at the running sums."""
@@ -257,11 +257,15 @@ class SERBrain(SteppingBrain):
     def _checkpoint(self, end_of_epoch: bool) -> None:
         if not end_of_epoch:
             self.settle()
-            now = time.monotonic()
-            self.progress.seconds += now - self._clock
-            self._clock = now
+            self._take_time()
         self.checkpointer.save_and_keep_only(end_of_epoch=end_of_epoch)
         self._last_checkpoint = (time.monotonic(), self.progress.step)
+
+    def _take_time(self) -> None:
+        """Count the seconds since this was last asked, or since the epoch went on."""
+        now = time.monotonic()
+        self.progress.seconds += now - self._clock
+        self._clock = now
 
     def _setup(self, more: Mapping[str, Any]) -> dict[str, Any]:
         return {
