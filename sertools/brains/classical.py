@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,7 +100,8 @@ class ClassicalTrainer:
             machines.append(self._learn(learner, wanted, cost))
             scores = self._scores(task, work, machines[-1], dev)
             grid.append({"cost": cost, "dev": scores})
-            shown = "".join(f", dev {key} {scores[key]:.4f}" for key in (task.select,) if scores)
+            best = scores.get(task.select)
+            shown = "" if best is None else f", dev {task.select} {best:.4f}"
             work.say(f"{self.classifier} with cost {cost:g}{shown}")
         chosen = _choose(grid, task.select)
         sharpness = self._sharpness(task, work, machines[chosen], dev)
@@ -189,7 +191,9 @@ class ClassicalTrainer:
 def _choose(grid: list[dict[str, Any]], score: str) -> int:
     if not grid[0]["dev"]:
         return len(grid) // 2
-    return max(range(len(grid)), key=lambda index: (grid[index]["dev"][score], -index))
+    # a score that is not defined (nothing varies) is below all others
+    return max(range(len(grid)),
+               key=lambda index: (grid[index]["dev"].get(score, -math.inf), -index))
 
 
 def _read(folder: Path) -> tuple[Machine, dict[str, Any]]:

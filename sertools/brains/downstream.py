@@ -180,6 +180,7 @@ class DownstreamTrainer:
 
         Raises:
             DataError: nothing was trained yet, or an utterance cannot be used.
+            Interrupted: a stop was asked for.
         """
         device = resolve_device(work.device)
         ranks = Ranks.start(device, work.rank, work.world_size)
@@ -188,7 +189,9 @@ class DownstreamTrainer:
         model = self._model(work, task, inputs)
         read_model(Path(work.folder) / "best", model)
         loader = self._loader(inputs.dataset(ids, None, False), False, work, device, ranks)
-        found, outputs = forward_all(model.to(device).eval(), loader, device, work.precision, ranks)
+        found, outputs = forward_all(
+            model.to(device).eval(), loader, device, work.precision, ranks, work.should_stop
+        )
         return task.predictions(work.manifest, found, outputs) if ranks.main else []
 
     def artefacts(self, work: FoldWork) -> list[Path]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from sertools.brains.distributed import Ranks, gather_by_id
 from sertools.brains.randomness import loader_generator
 from sertools.data.batching import BucketBatchSampler, collate
+from sertools.errors import Interrupted
 from speechbrain.utils.autocast import AMPConfig, TorchAutocast
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -62,14 +63,22 @@ def begin_epoch(loader: DataLoader, epoch: int, seed: int, rank: int, skip: int 
 
 
 def forward_all(
-    model: nn.Module, loader: DataLoader, device: str, precision: str, ranks: Ranks
+    model: nn.Module, loader: DataLoader, device: str, precision: str, ranks: Ranks,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[list[str], Tensor]:
-    """Return ids and outputs (n, K) of all ranks' batches, sorted by id."""
+    """Return ids and outputs (n, K) of all ranks' batches, sorted by id.
+
+    Raises:
+        Interrupted: a stop was asked for, on any rank.
+    """
     context = TorchAutocast(device_type=torch.device(device).type,
                             dtype=AMPConfig.from_name(precision).dtype)
     found = []
+    common = min(ranks.gather(len(loader)))  # the last batch of some ranks has no counterpart
     with torch.no_grad():
-        for batch in loader:
+        for number, batch in enumerate(loader):
+            if number < common and ranks.any([should_stop()])[0]:
+                raise Interrupted("stopped on request while predicting; nothing is lost but time")
             batch = batch.to(device, non_blocking=True)
             with context:
                 outputs = model(batch.inputs, batch.lengths)

@@ -8,6 +8,7 @@ from typing import Any
 
 from sertools.brains.randomness import derive
 from sertools.errors import ConfigError
+from sertools.scoring.classification import METRICS
 
 
 def describe(value: Any) -> Any:
@@ -43,5 +44,15 @@ def refuse_contradictions(given: dict[str, Any]) -> None:
         problems.append("scale is missing: give the lowest and highest rating, such as [1, 7]")
     if not (given["freeze_frontend"] == "always" or isinstance(given["freeze_frontend"], int)):
         problems.append(f"freeze_frontend is {given['freeze_frontend']!r}: epochs, or always")
+    scores = _scores(given)
+    if given["select"] is not None and given["select"] not in scores:
+        problems.append(f"select is {given['select']!r}: use one of {', '.join(scores)}")
     if problems:
         raise ConfigError("the trainer's options are not sound", problems)
+
+
+def _scores(given: dict[str, Any]) -> list[str]:
+    """Return the dev scores that may choose the best epoch."""
+    if given["task"] == "dimensions":
+        return ["CCC", *(f"CCC_{name}" for name in given["dimensions"]), "loss"]
+    return [*METRICS, "loss"]

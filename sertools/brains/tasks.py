@@ -9,7 +9,7 @@ import torch
 from sertools.errors import ConfigError, DataError
 from sertools.objectives.concordance import concordance_loss
 from sertools.scoring.classification import classification_scores
-from sertools.scoring.dimensions import dimensional_scores
+from sertools.scoring.dimensions import DIMENSIONS, dimensional_scores
 from sertools.scoring.predictions import Prediction
 from torch import Tensor
 from torch.nn import functional as F
@@ -116,9 +116,13 @@ class Dimensions:
 
     def __init__(self, names: Sequence[str], scale: Sequence[float]):
         self.names = list(names)
-        self.low, self.high = (float(end) for end in scale)
-        if not self.low < self.high:
+        unknown = [f"{name} is none of {', '.join(DIMENSIONS)}" for name in self.names
+                   if name not in DIMENSIONS]
+        if unknown or not self.names:
+            raise ConfigError(f"dimensions is {self.names}", unknown or ["name one at least"])
+        if len(scale) != 2 or not scale[0] < scale[1]:
             raise ConfigError(f"scale is {list(scale)}: give the lowest, then the highest rating")
+        self.low, self.high = (float(end) for end in scale)
 
     @property
     def num_outputs(self) -> int:

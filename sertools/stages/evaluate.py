@@ -27,7 +27,8 @@ def evaluate(job) -> list[Path]:
     write_predictions(outputs[1], test)
     write_json(outputs[2], scores)
     shown = ", ".join(
-        f"{name} {scores[name]:.3f}" for name in ("UA", "WA", "CCC") if name in scores
+        f"{name} {scores[name]:.3f}" for name in ("UA", "WA", "CCC")
+        if scores.get(name) is not None
     )
-    job.say(f"test {shown} on {len(test)} utterances")
+    job.say(f"test {shown or 'scores are not defined'} on {len(test)} utterances")
     return outputs

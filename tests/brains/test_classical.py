@@ -273,3 +273,25 @@ def test_other_statistics_are_refused(work, monkeypatch):
     monkeypatch.setattr(acoustics, "CODE_VERSION", acoustics.CODE_VERSION + 1)
     with pytest.raises(DataError, match="computes differently"):
         trainer.predict(work, work.dev)
+
+
+def test_dimensions_that_never_vary_are_scored_as_far_as_they_can(work):
+    """One speaker with one rating: CCC is not defined when the machine says just that."""
+    for id in [*work.train, *work.dev]:
+        work.manifest = work.manifest | {id: dataclasses.replace(work.manifest[id], arousal=3.0)}
+    said = []
+    work.say = said.append
+    trainer = ClassicalTrainer(task="dimensions", dimensions=["arousal"], scale=[1, 5])
+    trainer.fit(work)
+    assert not any("CCC" in line for line in said)
+    assert {p.prediction["arousal"] for p in trainer.predict(work, work.dev)} == {3.0}
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    ({"dimensions": ["joy"], "scale": [1, 5]}, "joy is none of arousal, valence, dominance"),
+    ({"dimensions": [], "scale": [1, 5]}, "name one at least"),
+    ({"scale": [1, 3, 5]}, "give the lowest, then the highest"),
+])
+def test_dimensions_and_scales_that_cannot_be_meant(work, options, said):
+    with pytest.raises(ConfigError, match=said):
+        ClassicalTrainer(task="dimensions", **options).fit(work)

@@ -11,7 +11,7 @@ from sertools.brains.downstream import DownstreamTrainer
 from sertools.brains.pooled import NAME, pooled_table
 from sertools.brains.settings import describe
 from sertools.brains.tasks import Classification, Dimensions
-from sertools.errors import ConfigError, DataError
+from sertools.errors import ConfigError, DataError, Interrupted
 from sertools.models.heads import UtteranceHead
 from sertools.scoring.classification import classification_scores
 from sertools.scoring.dimensions import dimensional_scores
@@ -134,6 +134,15 @@ def test_dimensions_are_learned_and_told_on_the_scale_of_the_corpus(toy, work_of
     scores = dimensional_scores([p.reference for p in predictions],
                                 [p.prediction for p in predictions])
     assert scores["CCC"] == pytest.approx(line["CCC"], abs=1e-5)
+
+
+def test_prediction_can_be_stopped(toy, work_of):
+    work = work_of(inputs="features")
+    trainer = toy.feature_trainer(epochs=1)
+    trainer.fit(work)
+    work.should_stop = lambda: True
+    with pytest.raises(Interrupted, match="while predicting"):
+        trainer.predict(work, work.dev)
 
 
 def test_ratings_off_the_scale_are_listed(toy, work_of):
@@ -324,6 +333,9 @@ def test_all_mistakes_are_named_at_once():
         ({"encoder": UtteranceHead, "epochs": 0}, "epochs is 0"),
         ({"encoder": UtteranceHead, "schedule": "noam"}, "cosine, linear or constant"),
         ({"encoder": UtteranceHead, "warmup": 1.0}, "warmup is 1.0"),
+        ({"encoder": UtteranceHead, "select": "UAR"}, "UA, WA, WF1, MF1, loss"),
+        ({"encoder": UtteranceHead, "select": "UA", "task": "dimensions", "scale": [1, 5],
+          "dimensions": ["valence"]}, "CCC, CCC_valence, loss"),
     ):
         with pytest.raises(ConfigError, match=match):
             DownstreamTrainer(**options)
