@@ -18,20 +18,23 @@ def publish(path: str | Path) -> Iterator[Path]:
 
     The temporary path may become a file or a folder. File contents are flushed to disk before
     the rename, so that after a crash `path` holds either the old content or all of the new one.
+    A folder that replaces another one takes two renames: a crash between them leaves none.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+    former = temporary.with_name(f"{temporary.name}-former")
     try:
         yield temporary
         for file in sorted(temporary.rglob("*")) if temporary.is_dir() else [temporary]:
             _flush(file)
         _flush(temporary)
-        if temporary.is_dir() and path.exists():
-            shutil.rmtree(path)
+        if temporary.is_dir() and path.is_dir():
+            os.replace(path, former)
         os.replace(temporary, path)
         _flush(path.parent)
     finally:
+        shutil.rmtree(former, ignore_errors=True)
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
         else:

@@ -1,6 +1,7 @@
 """Published files are whole or absent."""
 
 import hashlib
+import os
 
 import pytest
 from sertools.errors import DataError
@@ -23,6 +24,31 @@ def test_a_folder_is_published_as_one(tmp_path):
             (temporary / "deep" / "file").write_text(content)
     assert (tmp_path / "folder" / "deep" / "file").read_text() == "two"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_is_replaced_whole_or_gone_but_never_half(tmp_path, monkeypatch):
+    """Whatever step a crash comes after, the folder holds both files of one version, or is away."""
+    target, seen = tmp_path / "folder", set()
+
+    def fill(content):
+        with publish(target) as temporary:
+            temporary.mkdir()
+            for name in ("a", "b"):
+                (temporary / name).write_text(content)
+
+    def watched(function):
+        def call(*arguments, **options):
+            result = function(*arguments, **options)
+            seen.add(tuple(sorted(path.name + path.read_text() for path in target.glob("*"))))
+            return result
+
+        return call
+
+    fill("1")
+    for module, name in ((os, "replace"), (os, "unlink"), (os, "rmdir"), (os, "fsync")):
+        monkeypatch.setattr(module, name, watched(getattr(module, name)))
+    fill("2")
+    assert seen == {("a1", "b1"), (), ("a2", "b2")}
 
 
 def test_json_round_trip_and_hash(tmp_path):
