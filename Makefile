@@ -33,7 +33,7 @@ doctor: install
 install: $(READY)
 
 $(READY): requirements.txt setup.py
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "sertools needs Python 3.10 or newer; set PYTHON=...")'
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sertools needs Python 3.11 or newer; set PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r requirements.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --editable .

@@ -41,6 +41,15 @@ def publish(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: str | Path) -> None:
+    """Remove what killed writers left in `folder`; for a folder's only writer."""
+    for path in Path(folder).glob(".tmp-*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def write_text(path: str | Path, text: str) -> Path:
     """Publish `text` as UTF-8 at `path`."""
     with publish(path) as temporary:
@@ -61,16 +70,7 @@ def read_json(path: str | Path) -> Any:
 def sha256(path: str | Path) -> str:
     """Return the hex SHA-256 of a file's bytes."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(
-            hashlib, "file_digest"
-        ) else _sha256_by_block(file)
-
-
-def _sha256_by_block(file) -> str:
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _flush(path: Path) -> None:

@@ -5,7 +5,7 @@ import os
 
 import pytest
 from sertools.errors import DataError
-from sertools.files import publish, read_json, sha256, write_json, write_text
+from sertools.files import publish, read_json, remove_leftovers, sha256, write_json, write_text
 
 
 def test_failure_keeps_the_old_content_and_leaves_nothing_behind(tmp_path):
@@ -62,3 +62,12 @@ def test_long_problem_lists_are_cut_and_counted():
     text = str(DataError("bad", [f"file {number}" for number in range(30)], remedy="fix"))
     assert "file 19" in text and "file 20" not in text
     assert "and 10 more" in text and text.endswith("To mend it: fix")
+
+
+def test_leftovers_of_killed_writers_are_removed(tmp_path):
+    (tmp_path / ".tmp-best-1").mkdir()
+    (tmp_path / ".tmp-best-1" / "half").write_text("")
+    (tmp_path / ".tmp-x.json-2").write_text("")
+    (tmp_path / "kept").write_text("")
+    remove_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]

@@ -19,7 +19,7 @@ from sertools.brains.options import LoopOptions, Schedule
 from sertools.brains.randomness import RandomState, seed_training
 from sertools.brains.stepping import SteppingBrain
 from sertools.errors import Interrupted
-from sertools.files import publish, write_json
+from sertools.files import publish, remove_leftovers, write_json
 from speechbrain.core import Stage
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -102,6 +102,8 @@ class SERBrain(SteppingBrain):
             Diverged: too many steps were not finite.
             ConfigError: the checkpoint was written with other settings.
         """
+        if self.ranks.main:
+            remove_leftovers(self.folder)
         self.seconds = dict(zip(train.dataset.ids, train.dataset.seconds, strict=True))
         try:
             self.fit(self._epochs(), train, dev)

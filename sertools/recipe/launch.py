@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
@@ -89,7 +90,8 @@ class Launch:
             # The file stays: processes that outlive their launcher read it a moment later.
             write_text(stop, STOP_NOW)
             if child is not None:
-                os.killpg(child.pid, signal.SIGTERM)
+                with contextlib.suppress(ProcessLookupError):  # it is gone already
+                    os.killpg(child.pid, signal.SIGTERM)
                 child.wait()
             raise
         finally:

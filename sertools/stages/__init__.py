@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sertools.recipe import Stage
-from sertools.stages.listing import fingerprint
+from sertools.stages import listing, sources
 
 RUNTIME = ("data_folder", "device", "num_workers")
 """Keys that say where and how fast, never what."""
@@ -53,7 +53,7 @@ def prepare(records: Callable) -> Stage:
         after=("download",),
         needs=("corpus",),
         home="data",
-        fingerprint=fingerprint,
+        fingerprint=listing.fingerprint,
     )
 
 
@@ -67,6 +67,7 @@ def features() -> Stage:
         runtime=RUNTIME,
         after=("prepare",),
         requires="upstream",
+        fingerprint=sources.fingerprint,
     )
 
 
@@ -82,6 +83,7 @@ def train() -> Stage:
         needs=("corpus", "trainer"),
         units=True,
         parallel=True,
+        fingerprint=sources.fingerprint,
     )
 
 
