@@ -70,3 +70,12 @@ def test_rooms_of_the_tour_exist():
 def test_every_recipe_has_its_page():
     for recipe in REPOSITORY.glob("egs/*/run.py"):
         assert (recipe.parent / "README.md").is_file(), recipe
+
+
+def test_scores_in_the_readme_stand_in_a_results_file():
+    """Nobody types a number: each score with its interval was written by code somewhere."""
+    section = README[README.index("## Results") : README.index("## Testing")]
+    scores = re.findall(r"\d+\.\d+ \[\d+\.\d, \d+\.\d\]", section)
+    written = "".join(path.read_text("utf-8") for path in REPOSITORY.glob("egs/*/RESULTS.md"))
+    assert len(scores) >= 6
+    assert [score for score in scores if score not in written] == []
