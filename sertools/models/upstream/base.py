@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import hashlib
 import json
 from typing import Any
@@ -11,7 +12,7 @@ from sertools.models.encoder import Encoded
 from torch import Tensor, nn
 
 
-class Upstream(nn.Module):
+class Upstream(nn.Module, abc.ABC):
     """A pretrained encoder from waveforms to frames of all depths.
 
     A frozen one is truly frozen: no gradients, and `train()` leaves it (and with it dropout,
@@ -40,9 +41,9 @@ class Upstream(nn.Module):
         self.train()
 
     @property
+    @abc.abstractmethod
     def frontend(self) -> nn.Module:
         """Return the convolutions on the waveform, which fine-tuning often keeps as they are."""
-        raise NotImplementedError
 
     def train(self, mode: bool = True) -> Upstream:
         """Set the training mode; without effect on a frozen upstream."""
@@ -58,9 +59,9 @@ class Upstream(nn.Module):
         with torch.set_grad_enabled(self.trainable and torch.is_grad_enabled()):
             return self.encode(waveforms, lengths, hidden)
 
+    @abc.abstractmethod
     def encode(self, waveforms: Tensor, lengths: Tensor | None, hidden: bool) -> Encoded:
         """Do what `forward` promises; each kind of model in its way."""
-        raise NotImplementedError
 
 
 def _identity(model: nn.Module, config: dict[str, Any], code: str) -> dict[str, str]:
