@@ -32,7 +32,8 @@ class SERBrain(SteppingBrain):
     """Train one model to the end, however often it is interrupted.
 
     Subclasses write `compute_forward`, `compute_objectives` and `dev_scores`; they may write
-    `loss_weight`, `after_step`, `begin_epoch`, `audio_seconds` and `write_best`. They call
+    `loss_weight`, `after_step`, `begin_epoch`, `end_epoch`, `audio_seconds` and `write_best`, and
+    name parts of the loss that they report in `parts` as `loss_parts`. They call
     `self.network(stage)`, never `self.modules.model`. A part of the model that changes without
     gradients (an EMA teacher) has an attribute `moving = True`; else it counts as frozen.
 
@@ -84,6 +85,9 @@ class SERBrain(SteppingBrain):
 
     def begin_epoch(self, epoch: int) -> None:
         """Prepare an epoch, before the model is put into training mode."""
+
+    def end_epoch(self, epoch: int) -> None:
+        """Follow an epoch, after its scores and before its checkpoint."""
 
     def write_best(self, folder: Path) -> None:
         """Write the best model so far into an empty folder that is then published."""
@@ -189,6 +193,7 @@ class SERBrain(SteppingBrain):
             best = progress.judge(scores[self.options.select], self.options.select == "loss")
         if best:
             self._publish_best()
+        self.end_epoch(epoch)
         progress.begin_next_epoch()
         self.sums.reset()
         if best or self.ranks.any([self._due()])[0] or progress.over(self.options):

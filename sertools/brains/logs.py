@@ -21,16 +21,18 @@ class Sums:
 
     Args:
         device: where the losses live.
+        parts: further names, averaged as the loss is.
     """
 
     NAMES = ("loss", "weight", "norm", "steps", "audio_seconds")
 
-    def __init__(self, device: str):
-        self._total = torch.zeros(len(self.NAMES), dtype=torch.float64, device=device)
+    def __init__(self, device: str, parts: tuple[str, ...] = ()):
+        self.names = (*self.NAMES, *parts)
+        self._total = torch.zeros(len(self.names), dtype=torch.float64, device=device)
 
     def add(self, name: str, value: float | Tensor) -> None:
         """Add to one sum."""
-        self._total[self.NAMES.index(name)] += value
+        self._total[self.names.index(name)] += value
 
     def reset(self) -> None:
         """Begin anew."""
@@ -43,11 +45,13 @@ class Sums:
 
     def means(self, ranks: Ranks) -> dict[str, float]:
         """Return loss, gradient norm and audio seconds over all ranks. Call it on all ranks."""
-        loss, weight, norm, steps, audio = ranks.sum(self._total.clone()).tolist()
+        loss, weight, norm, steps, audio, *parts = ranks.sum(self._total.clone()).tolist()
+        named = zip(self.names[len(self.NAMES):], parts, strict=True)
         return {
             "loss": loss / weight if weight else float("nan"),
             "grad_norm": norm / steps if steps else 0.0,
             "audio_seconds": audio,
+            **{name: value / weight if weight else float("nan") for name, value in named},
         }
 
     def save(self, path: Path) -> None:

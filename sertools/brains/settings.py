@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,8 @@ from sertools.scoring.classification import METRICS
 
 def describe(value: Any) -> Any:
     """Return a plain value that stands for an option: partials by name and arguments."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
     if isinstance(value, functools.partial):
         keywords = {name: describe(item) for name, item in value.keywords.items()}
         return {"name": describe(value.func), "args": [describe(v) for v in value.args], **keywords}

@@ -35,6 +35,10 @@ class SteppingBrain(Brain):
 
     optimizer: torch.optim.Optimizer
     guard: Guard
+    loss_parts: tuple[str, ...] = ()
+    """Names of `parts` that are reported beside the loss."""
+    parts: dict[str, Tensor]
+    """Further numbers about the last batch, on the device, set by `compute_objectives`."""
 
     def __init__(
         self,
@@ -55,12 +59,13 @@ class SteppingBrain(Brain):
         }))
         self.raw_model, self.work, self.ranks = self.modules["model"], work, ranks
         self.options, self.schedule = options, schedule
-        self.progress, self.sums = Progress(), Sums(self.device)
+        self.progress, self.sums = Progress(), Sums(self.device, self.loss_parts)
         self.weights = TrainedWeights(self.raw_model)
         self._trained = [p for p in self.raw_model.parameters() if p.requires_grad]
         self.seconds: dict[str, float] = {}
         self._batches = self._epoch = 0
         self._weight: float | Tensor = 0.0
+        self.parts = {}
 
     def loss_weight(self, outputs: Any, batch: Any) -> float | Tensor:
         """Return what the loss of a batch is a mean over: utterances, unless overridden."""
@@ -170,6 +175,8 @@ class SteppingBrain(Brain):
         self.sums.add("loss", total)
         self.sums.add("weight", weight)
         self.sums.add("audio_seconds", seconds)
+        for name, value in self.parts.items():
+            self.sums.add(name, torch.nan_to_num(value) * weight)
 
     def _describe(self, batch: Any) -> dict[str, Any]:
         return {"epoch": self._epoch, "step": self.progress.step + 1, "ids": list(batch.ids),

@@ -1,34 +1,23 @@
-"""What a trainer gets: one fold and seed, with everything that comes from outside."""
+"""What a trainer gets, with everything that comes from outside."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sertools.data.pretraining import PretrainingDataset
     from sertools.data.record import Record
 
 
-@dataclass
-class FoldWork:
-    """One unit of training: the utterances of a fold, a seed, a folder and a machine."""
+@dataclass(kw_only=True)
+class Work:
+    """A folder, a seed and a machine: what every training needs."""
 
-    manifest: dict[str, Record]
-    """Every utterance of the corpus, by id."""
-    train: list[str]
-    """Ids to learn from."""
-    dev: list[str]
-    """Ids that select the best epoch; empty: the last epoch is taken."""
-    classes: list[str]
-    """Class names in the order of the model's outputs."""
-    data_folder: Path
-    """Folder of the release that the records' paths start from."""
-    features: Path | None
-    """Folder of the feature cache; None where a recipe has none."""
     folder: Path
-    """Where everything about this unit is written."""
+    """Where everything about this training is written."""
     seed: int
     """Of weights, data order, masks and dropout."""
     device: str
@@ -43,3 +32,31 @@ class FoldWork:
     """Prints one line for the user."""
     rank: int = 0
     world_size: int = 1
+
+
+@dataclass(kw_only=True)
+class FoldWork(Work):
+    """One unit of training: the utterances of a fold."""
+
+    manifest: dict[str, Record]
+    """Every utterance of the corpus, by id."""
+    train: list[str]
+    """Ids to learn from."""
+    dev: list[str]
+    """Ids that select the best epoch; empty: the last epoch is taken."""
+    classes: list[str]
+    """Class names in the order of the model's outputs."""
+    data_folder: Path
+    """Folder of the release that the records' paths start from."""
+    features: Path | None
+    """Folder of the feature cache; None where a recipe has none."""
+
+
+@dataclass(kw_only=True)
+class PretrainingWork(Work):
+    """Audio without labels, from any number of corpora."""
+
+    dataset: PretrainingDataset
+    """Its utterances."""
+    summary: dict[str, Any]
+    """Corpora, their hours, and what was left out; kept beside the weights."""

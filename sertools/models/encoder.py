@@ -28,6 +28,8 @@ class Encoded:
     """(B,) valid frames of each utterance."""
     tokens: Tensor | None = None
     """(B, K, D) outputs at the extra tokens, if the encoder has any."""
+    signals: list[Tensor] | None = None
+    """N tensors (B, T, D): each feed-forward network's output before it is added (data2vec 2.0)."""
 
 
 class Block(nn.Module):
@@ -47,13 +49,20 @@ class Block(nn.Module):
         self.ffn_norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, bias: Tensor | None, mask: Tensor | None) -> Tensor:
-        """Map (B, T, D) to (B, T, D); `bias` and `mask` as in `SelfAttention`."""
+    def forward(
+        self, x: Tensor, bias: Tensor | None, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Map (B, T, D) to (B, T, D), and to the output of the feed-forward network.
+
+        `bias` and `mask` are as in `SelfAttention`.
+        """
         if self.pre:
             x = x + self.dropout(self.attention(self.attention_norm(x), bias, mask))
-            return x + self.dropout(self.ffn(self.ffn_norm(x)))
+            signal = self.ffn(self.ffn_norm(x))
+            return x + self.dropout(signal), signal
         x = self.attention_norm(x + self.dropout(self.attention(x, bias, mask)))
-        return self.ffn_norm(x + self.dropout(self.ffn(x)))
+        signal = self.ffn(x)
+        return self.ffn_norm(x + self.dropout(signal)), signal
 
 
 class SpeechEncoder(nn.Module):
@@ -124,14 +133,17 @@ class SpeechEncoder(nn.Module):
         return self.contextualise(features, frames, hidden=hidden, masks=masks)
 
     def local(
-        self, waveforms: Tensor, lengths: Tensor | None = None
+        self, waveforms: Tensor, lengths: Tensor | None = None, *, normalised: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """Return frames (B, T, D) before position and their (B,) numbers (None: all T valid)."""
+        """Return frames (B, T, D) before position and their (B,) numbers (None: all T valid).
+
+        `normalised` says that the waveforms are (crops of) normalised ones already.
+        """
         if lengths is not None:
             lengths = lengths.to(waveforms.device)
             if lengths.device.type == "cpu" and bool((lengths >= waveforms.shape[1]).all()):
                 lengths = None
-        waveforms = prepare(waveforms, lengths, self.config)
+        waveforms = prepare(waveforms, lengths, self.config, normalised)
         samples = None if lengths is None else lengths.clamp(min=self.config.receptive_field)
         frames = None if lengths is None else self.config.frames(lengths)
         return self.frontend(waveforms, samples), frames
@@ -142,6 +154,7 @@ class SpeechEncoder(nn.Module):
         lengths: Tensor | None = None,
         *,
         hidden: bool = False,
+        signals: bool = False,
         masks: Mapping[int, Tensor] | None = None,
     ) -> Encoded:
         """Add position to (B, T, D) local features and run the blocks; see `forward`."""
@@ -149,10 +162,12 @@ class SpeechEncoder(nn.Module):
         if lengths is not None:
             steps = torch.arange(features.shape[1], device=features.device)
             valid = (steps[None] < lengths[:, None])[..., None]
-        x = silence(features, valid)
-        if self.position is not None:
-            x = x + self.position(x, valid)
-        return self.transform(x, valid, hidden=hidden, masks=masks)
+        x = self.place(silence(features, valid), valid)
+        return self.transform(x, valid, hidden=hidden, signals=signals, masks=masks)
+
+    def place(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Add their position to (B, T, D) frames whose padding is zero."""
+        return x if self.position is None else x + self.position(x, valid)
 
     def transform(
         self,
@@ -162,6 +177,7 @@ class SpeechEncoder(nn.Module):
         positions: Tensor | None = None,
         frames: int | None = None,
         hidden: bool = False,
+        signals: bool = False,
         masks: Mapping[int, Tensor] | None = None,
     ) -> Encoded:
         """Run the blocks on (B, T, D) frames that know their position.
@@ -171,6 +187,7 @@ class SpeechEncoder(nn.Module):
             positions: (B, T) original indices, where frames were left out.
             frames: number of frames before some were left out; goes with `positions`.
             hidden: as in `forward`, like `masks`.
+            signals: return the feed-forward networks' outputs of all blocks.
         """
         extra, masks = self.config.extra_tokens, masks or {}
         bias = None if self.bias is None else self.bias(frames or x.shape[1], positions)
@@ -179,11 +196,13 @@ class SpeechEncoder(nn.Module):
             x = torch.cat([self.tokens.expand(len(x), -1, -1).to(x.dtype), x], dim=1)
         x = x if self.input_norm is None else self.input_norm(x)
         x = self.dropout(x)
-        seen = [x]
+        seen, said = [x], []
         x = self._mask(x, masks.get(0))
         for depth, block in enumerate(self.blocks, start=1):
             if not self._dropped():
-                x = block(x, bias, mask)
+                x, signal = block(x, bias, mask)
+                if signals:
+                    said.append(signal[:, extra:])
             seen.append(x)
             x = self._mask(x, masks.get(depth))
         last = x if self.final_norm is None else self.final_norm(x)
@@ -192,6 +211,7 @@ class SpeechEncoder(nn.Module):
             hidden=[h[:, extra:] for h in seen] if hidden else None,
             lengths=_counts(x, valid, extra),
             tokens=last[:, :extra] if extra else None,
+            signals=said if signals else None,
         )
 
     def _dropped(self) -> bool:
@@ -206,14 +226,16 @@ class SpeechEncoder(nn.Module):
         return torch.where(mask[..., None], self.mask_embedding.to(x.dtype), x)
 
 
-def prepare(waveforms: Tensor, lengths: Tensor | None, config: EncoderConfig) -> Tensor:
+def prepare(
+    waveforms: Tensor, lengths: Tensor | None, config: EncoderConfig, normalised: bool = False
+) -> Tensor:
     """Zero what is padding, normalise over valid samples, pad to at least one frame: (B, L)."""
     valid = None
     if lengths is not None:
         steps = torch.arange(waveforms.shape[1], device=waveforms.device)
         valid = steps[None] < lengths[:, None]
         waveforms = waveforms.masked_fill(~valid, 0.0)
-    if config.normalise_waveform:
+    if config.normalise_waveform and not normalised:
         count = waveforms.shape[1] if lengths is None else lengths[:, None]
         centred = waveforms - waveforms.sum(1, keepdim=True) / count
         centred = centred if valid is None else centred.masked_fill(~valid, 0.0)

@@ -34,6 +34,15 @@ _LARGE = {
     "input_norm": False,
     "final_norm": True,
 }
+_DATA2VEC2 = {
+    **_BASE,
+    "conv_norm": "layer",
+    "normalise_waveform": True,
+    "position": "stack",
+    "position_kernel": 19,
+    "position_depth": 5,
+    "bias": "alibi",
+}
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {},
     "wavlm_base": {**_BASE, "bias": "gated"},
@@ -49,6 +58,27 @@ PRESETS: dict[str, dict[str, Any]] = {
         "num_layers": 24,
         "num_heads": 16,
         "ffn_dim": 4096,
+    },
+    "data2vec2_base": _DATA2VEC2,
+    "emotion2vec_base": {**_DATA2VEC2, "extra_tokens": 10},
+    "emotion2vec_plus_large": {
+        **_DATA2VEC2,
+        "extra_tokens": 10,
+        "dim": 1024,
+        "num_heads": 16,
+        "ffn_dim": 4096,
+    },
+    "emotion2vec_small": {
+        "dim": 192,
+        "num_layers": 6,
+        "num_heads": 6,
+        "ffn_dim": 768,
+        "block_norm": "post",
+        "input_norm": True,
+        "final_norm": False,
+        "bias": "alibi",
+        "extra_tokens": 10,
+        "mel_norm": "bin",
     },
 }
 """Settings of `EncoderConfig` by name; later rooms add theirs.

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 from sertools.errors import ConfigError
-from sertools.recipe import overrides, references, resolve, tree
+from sertools.recipe import overrides, references, relative, resolve, tree
 from sertools.recipe.references import Place
 
 
@@ -23,8 +23,9 @@ class Config:
     Args:
         path: the YAML file.
         settings: dotted key -> text, from the command line.
-        recipe: the recipe's folder, from which a relative `data_folder` of the file counts; one
-            from the command line counts from the current folder.
+        recipe: the recipe's folder, from which relative paths of the file count (`data_folder`,
+            and whatever begins with ./ or ../); one from the command line counts from the current
+            folder.
 
     Whatever is wrong with the text of the files is in `problems`, and null in the values.
 
@@ -42,7 +43,8 @@ class Config:
             raise ConfigError("the configuration cannot be read", self.problems)
         self.links = self._links()
         references.mend(self.file, self.problems, self.referenced)
-        self.changed = overrides.apply(self.file, settings, self.problems)
+        mine = relative.settings_from(recipe, settings)
+        self.changed = overrides.apply(self.file, mine, self.problems)
         self.root = self._resolve()
 
     def _resolve(self) -> yaml.Node:
@@ -109,6 +111,7 @@ class Config:
         node = self.nodes.get(key)
         if tree.is_null(node):
             return None
+        node = relative.rooted(node, self.recipe)
         if not more:
             return _load(_pairs(value=node))["value"]
         assert node.tag.startswith(("!new:", "!name:")), f"{key} takes no further arguments"

@@ -20,6 +20,7 @@ class View(Mapping):
     """Read-only plain values of the declared keys; a key that the YAML lacks is not in it."""
 
     def __init__(self, config: Config, stage: Stage):
+        self.recipe = config.recipe
         self._stage, self._values = stage, config.pick(
             key for key in stage.declared if key in config.values)
 

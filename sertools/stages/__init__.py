@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sertools.recipe import Stage
-from sertools.stages import listing, sources
+from sertools.stages import listing, pretraining_audio, sources
 
 RUNTIME = ("data_folder", "device", "num_workers")
 """Keys that say where and how fast, never what."""
@@ -68,6 +68,20 @@ def features() -> Stage:
         after=("prepare",),
         requires="upstream",
         fingerprint=sources.fingerprint,
+    )
+
+
+def pretrain() -> Stage:
+    """Learn an encoder from audio without labels."""
+    return Stage(
+        "pretrain",
+        "sertools.stages.pretrain:pretrain",
+        does="audio without labels -> an encoder",
+        keys=("pretrainer", "pretraining_data", "precision"),
+        runtime=RUNTIME,
+        needs=("pretrainer", "pretraining_data"),
+        parallel=True,
+        fingerprint=pretraining_audio.fingerprint,
     )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sertools.recipe.relative import root
+
 BLOCK, BLOCKS = 1 << 16, 16
 """Bytes of a block, and blocks per file that are read: enough to tell other weights."""
 
@@ -17,7 +19,9 @@ def fingerprint(config: Mapping) -> str | None:
     Sizes and blocks spread over each file count, times do not: a copy is the same weights. None
     without a local source; what a hub's id stands for does not change under its revision.
     """
-    files = [file for source in sorted(set(_sources(dict(config)))) for file in _files(source)]
+    recipe = getattr(config, "recipe", Path())
+    files = [file for source in sorted(set(_sources(dict(config))))
+             for file in _files(root(source, recipe))]
     if not files:
         return None
     digest = hashlib.blake2b(digest_size=16)
