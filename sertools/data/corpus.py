@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -129,6 +130,7 @@ def find_audio(
     faults: Faults,
     extensions: Iterable[str] = (".wav", ".flac"),
     duplicates: str = "first",
+    name: Callable[[Path], str] = attrgetter("stem"),
 ) -> Iterator[Path]:
     """Yield the audio files below `root`, sorted by path; a missing or empty folder is a fault.
 
@@ -136,8 +138,8 @@ def find_audio(
     in any letter case. Re-uploads often hold a second copy of everything: of files with the same
     stem the least deeply nested is taken, then the one whose extension is named first, then the
     first by path; the others are counted as dropped. Two files with the same stem and extension
-    but another size are no copies, and a fault. `duplicates="keep"` yields all, for corpora whose
-    stems are unique only together with their folder.
+    but another size are no copies, and a fault. `duplicates="keep"` yields all; `name` compares
+    something else than stems, for corpora whose stems are unique only together with their folder.
     """
     if duplicates not in ("first", "keep"):
         raise ValueError(f"duplicates is {duplicates!r}: use 'first' or 'keep'")
@@ -148,7 +150,7 @@ def find_audio(
                    "set data_folder to the folder of the unpacked official release",
                    "no audio was found")
     if duplicates == "first":
-        found = _one_per_stem(found, order, faults)
+        found = _one_per_name(found, order, name, faults)
     yield from sorted(found)
 
 
@@ -175,13 +177,14 @@ def _hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _one_per_stem(found: list[Path], order: list[str], faults: Faults) -> list[Path]:
+def _one_per_name(found: list[Path], order: list[str], name: Callable[[Path], str],
+                  faults: Faults) -> list[Path]:
     def preference(path: Path):
         return len(path.parts), order.index(path.suffix.lower()), path
 
     taken: dict[str, Path] = {}
     for path in sorted(found, key=preference):
-        first = taken.setdefault(path.stem, path)
+        first = taken.setdefault(name(path), path)
         if first is path:
             continue
         same_kind = first.suffix.lower() == path.suffix.lower()
