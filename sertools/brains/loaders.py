@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from sertools.brains.distributed import Ranks, gather_by_id
 from sertools.brains.randomness import loader_generator
-from sertools.data.batching import BucketBatchSampler, collate
+from sertools.data.batching import Batch, BucketBatchSampler, Example, collate
 from sertools.errors import Interrupted
 from speechbrain.utils.autocast import AMPConfig, TorchAutocast
 from torch import Tensor, nn
@@ -34,7 +34,10 @@ class Resumable(Sampler):
                 yield batch
 
 
-def make_loader(dataset: Dataset, batches: BucketBatchSampler, work, device: str) -> DataLoader:
+def make_loader(
+    dataset: Dataset, batches: BucketBatchSampler, work, device: str,
+    collate_fn: Callable[[Sequence[Example]], Batch] = collate,
+) -> DataLoader:
     """Return a loader of `sertools.data.batching.Batch`.
 
     Args:
@@ -42,11 +45,12 @@ def make_loader(dataset: Dataset, batches: BucketBatchSampler, work, device: str
         batches: which of them go together.
         work: the unit, for its number of workers and seed.
         device: where the batches will go; memory is pinned for a GPU.
+        collate_fn: makes a batch of examples; `begin_epoch` reaches its `set_epoch`, if any.
     """
     return DataLoader(
         dataset,
         batch_sampler=Resumable(batches),
-        collate_fn=collate,
+        collate_fn=collate_fn,
         num_workers=work.num_workers,
         pin_memory=device.startswith("cuda"),
         generator=torch.Generator(),
@@ -55,8 +59,9 @@ def make_loader(dataset: Dataset, batches: BucketBatchSampler, work, device: str
 
 def begin_epoch(loader: DataLoader, epoch: int, seed: int, rank: int, skip: int = 0) -> None:
     """Choose the epoch of a loader and how many of its batches to skip."""
-    if hasattr(loader.dataset, "set_epoch"):
-        loader.dataset.set_epoch(epoch)
+    for part in (loader.dataset, loader.collate_fn):
+        if hasattr(part, "set_epoch"):
+            part.set_epoch(epoch)
     loader.batch_sampler.batches.set_epoch(epoch)
     loader.batch_sampler.skip = skip
     loader.generator = loader_generator(seed, rank, epoch)

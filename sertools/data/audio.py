@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from pathlib import Path
+from typing import BinaryIO
 
 import soundfile
 import torch
@@ -24,6 +25,7 @@ def load_audio(
     start: float | None = None,
     end: float | None = None,
     channel: int | None = None,
+    content: BinaryIO | None = None,
 ) -> Tensor:
     """Return a file, or a part of it, as a float32 waveform (samples,) at `sample_rate`.
 
@@ -33,13 +35,15 @@ def load_audio(
         start: seconds; only the wanted part is read.
         end: seconds.
         channel: 0-based; None takes the mean of all channels.
+        content: what to read instead; `path` is then only its name in messages.
 
     Raises:
         DataError: the file is missing, cannot be decoded, lacks the channel or the part, or holds
             samples that are not finite.
     """
     try:
-        with soundfile.SoundFile(file_name(Path(path))) as file:
+        source = file_name(Path(path)) if content is None else content
+        with soundfile.SoundFile(source) as file:
             rate, channels = file.samplerate, file.channels
             first, last = segment(start, end, rate, file.frames)
             if not 0 <= first < last:
@@ -50,7 +54,7 @@ def load_audio(
             file.seek(first)
             samples = file.read(last - first, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError) as error:
-        there = Path(path).is_file()
+        there = content is not None or Path(path).is_file()
         raise _bad(path, decoding_error(error) if there else "there is no such file") from error
     waveform = torch.from_numpy(samples.mean(1) if channel is None else samples[:, channel].copy())
     if not len(waveform):
@@ -118,7 +122,7 @@ class AudioReader:
         key = (str(path), record.start, record.end, record.channel)
         waveform = self.cache.get(key)
         if waveform is None:
-            waveform = load_audio(path, self.sample_rate, record.start, record.end, record.channel)
+            waveform = self.load(path, record)
             self.cache.put(key, waveform)
         if self.normalise is True:
             waveform = _normalised(waveform)
@@ -126,6 +130,10 @@ class AudioReader:
         if self.normalise == "crop":
             return _normalised(waveform)
         return waveform.clone()  # neither the cache nor the rest of a crop may leave with it
+
+    def load(self, path: Path, record: Record) -> Tensor:
+        """Return the whole waveform (samples,) of a record; subclasses read from elsewhere."""
+        return load_audio(path, self.sample_rate, record.start, record.end, record.channel)
 
     def _cropped(self, waveform: Tensor, generator: torch.Generator | None) -> Tensor:
         if self.crop_seconds is None:

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 Targets = Mapping[str, Tensor | int]
 
 
+def own_generator(*parts: str | int) -> torch.Generator:
+    """Return a generator that depends on all parts (seed, epoch, id, ...) and on nothing else."""
+    name = "/".join(map(str, parts)).encode()
+    number = int.from_bytes(hashlib.blake2b(name, digest_size=7).digest(), "big")
+    return torch.Generator().manual_seed(number)
+
+
 class AudioDataset(Dataset):
     """Waveforms of the utterances `ids`, read when asked for.
 
@@ -71,9 +78,7 @@ class AudioDataset(Dataset):
         record = self.records[index]
         generator = None
         if self.reader.crop == "random":
-            name = f"{self.seed}/{self.epoch}/{record.id}".encode()
-            number = int.from_bytes(hashlib.blake2b(name, digest_size=7).digest(), "big")
-            generator = torch.Generator().manual_seed(number)
+            generator = own_generator(self.seed, self.epoch, record.id)
         waveform = self.reader(record, self.data_folder, generator)
         return Example(record.id, waveform, self.targets and self.targets[record.id])
 

@@ -1,0 +1,246 @@
+"""What self-supervised pretraining hears: utterances of any prepared corpora, cut, not padded.
+
+Source of the rules: ddlBoJack/fairseq (branch emotion2vec, 47cc7d5): clips of at least 0.5 s,
+longer ones cut to 20 s at random, every batch cut to its shortest clip; waveforms are normalised
+over the whole utterance before any cut.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from sertools.data.batching import Batch, Example, collate
+from sertools.data.dataset import own_generator
+from sertools.data.feature_shards import digest
+from sertools.data.prepared import Prepared, check_audio, check_prepared, read_prepared
+from sertools.data.pretraining_dataset import (
+    PretrainingDataset,
+    Utterance,
+    check_utterances,
+)
+from sertools.data.record import Record
+from sertools.data.shards import INDEX, AudioShards, ShardReader
+from sertools.errors import ConfigError
+from sertools.files import sha256
+
+_VERSION = 1
+"""Raised when equal options and corpora give other waveforms."""
+
+
+class PretrainingData:
+    """The corpora of a pretraining, as a configuration declares them.
+
+    Args:
+        sources: prepared corpora by name; each has `manifest` (relative to the recipe) and
+            `folder` of its release (relative to data_folder, or absolute).
+        shards: folders that `utils/make_shards.py` wrote (relative to data_folder, or absolute).
+        exclude: corpora, or `corpus/speaker`, to leave out. The manifest of a corpus that is left
+            out altogether need not exist.
+        min_seconds: shorter utterances are left out and counted.
+        max_seconds: longer ones are cut to this at a random place, another in every epoch; None
+            leaves them whole.
+        sample_rate: in Hz.
+        cache_megabytes: memory for waveforms, in every process that loads audio.
+
+    Raises:
+        ConfigError: options that cannot be meant; all of them are listed.
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[str, Mapping[str, str]] | None = None,
+        shards: Sequence[str] | None = None,
+        exclude: Sequence[str] | None = None,
+        min_seconds: float = 0.5,
+        max_seconds: float | None = 20.0,
+        sample_rate: int = 16000,
+        cache_megabytes: float = 512,
+    ):
+        self.sources, self.shards, self.exclude = sources or {}, shards or [], exclude or []
+        self.min_seconds, self.max_seconds = min_seconds, max_seconds
+        self.sample_rate, self.cache_megabytes = sample_rate, cache_megabytes
+        problems = list(self._problems())
+        if problems:
+            raise ConfigError("the data of pretraining are not declared soundly", problems)
+
+    def dataset(
+        self, base: str | Path, data_folder: str | Path | None, seed: int
+    ) -> PretrainingDataset:
+        """Read the manifests, check that all audio is there, and return the utterances by id.
+
+        Args:
+            base: folder of the recipe.
+            data_folder: folder that holds the releases; None if every folder is absolute.
+            seed: of the random cuts.
+
+        Raises:
+            ConfigError: a manifest is missing (all are named, with the command that makes each),
+                or `exclude` names what there is not.
+            DataError: audio is missing, an id occurs twice, shards are damaged, nothing is left.
+        """
+        sources, folders = self._places(base, data_folder)
+        manifests = read_prepared(sources, _unfinished(folders))
+        opened = [AudioShards(folder) for folder in folders]
+        found = [Utterance(source.name, record, source.folder) for source in sources
+                 for record in manifests[source.name].values()]
+        found += [Utterance(one.utterances[id]["corpus"], one.record(id), one.folder, True)
+                  for one in opened for id in one.ids]
+        self._check_exclude(found)
+        kept, left_out = self._choose(found)
+        check_utterances(kept, left_out)
+        used: dict[str, list[Record]] = defaultdict(list)
+        for utterance in kept:
+            if not utterance.in_shard:
+                used[utterance.corpus].append(utterance.record)
+        check_audio([source for source in sources if source.name in used], used)
+        crop = {} if self.max_seconds is None else {
+            "crop": "random", "crop_seconds": self.max_seconds}
+        reader = ShardReader(opened, sample_rate=self.sample_rate, normalise=True,
+                             cache_megabytes=self.cache_megabytes, **crop)
+        return PretrainingDataset(kept, reader, seed, left_out)
+
+    def fingerprint(self, base: str | Path, data_folder: str | Path | None) -> str:
+        """Return a hash over the manifests, the shards' indices and the options that matter.
+
+        Where the folders lie and the size of the cache do not matter: the sound is the same.
+
+        Raises:
+            ConfigError: a manifest or an index is missing.
+        """
+        sources, folders = self._places(base, data_folder)
+        sources = [source for source in sources if source.name not in self.exclude]
+        check_prepared(sources, _unfinished(folders))
+        return digest({
+            "version": _VERSION,
+            "sources": {source.name: sha256(source.manifest) for source in sources},
+            "shards": sorted(sha256(folder / INDEX) for folder in folders),
+            "exclude": sorted(self.exclude), "min_seconds": self.min_seconds,
+            "max_seconds": self.max_seconds, "sample_rate": self.sample_rate})
+
+    def _problems(self) -> Iterator[str]:
+        if not isinstance(self.sources, Mapping):
+            yield "sources: give corpora by name, each with `manifest` and `folder`"
+        else:
+            for name, source in self.sources.items():
+                keys = set(source) if isinstance(source, Mapping) else None
+                if keys != {"manifest", "folder"} or not all(
+                        isinstance(value, str) and value for value in source.values()):
+                    yield f"sources.{name}: give two texts, `manifest` and `folder`"
+            if not self.sources and not self.shards:
+                yield "sources: name at least one prepared corpus, or a folder under `shards`"
+        for key in ("shards", "exclude"):
+            value = getattr(self, key)
+            if isinstance(value, str) or not all(isinstance(item, str) and item for item in value):
+                yield f"{key}: {value!r} is not a list of texts"
+        numbers = {key: getattr(self, key) for key in (
+            "min_seconds", "max_seconds", "sample_rate", "cache_megabytes")}
+        for key, value in numbers.items():
+            optional = key == "max_seconds" and value is None
+            if not optional and (isinstance(value, bool) or not isinstance(value, int | float)
+                                 or not 0 <= value < float("inf")):
+                yield f"{key}: {value!r} is not a number of 0 or more"
+                return
+        if self.sample_rate < 1 or self.sample_rate != int(self.sample_rate):
+            yield f"sample_rate: {self.sample_rate} is not a whole number of 1 or more"
+        if self.max_seconds is not None and not self.max_seconds > self.min_seconds:
+            yield f"max_seconds: {self.max_seconds} is not above min_seconds {self.min_seconds}"
+
+    def _places(
+        self, base: str | Path, data_folder: str | Path | None
+    ) -> tuple[list[Prepared], list[Path]]:
+        """Return the sources there are to read, and the folders of shards, as absolute paths."""
+        texts = [*(item["folder"] for item in self.sources.values()), *self.shards]
+        relative = [text for text in texts if not os.path.isabs(os.path.expanduser(text))]
+        if relative and data_folder is None:
+            raise ConfigError("data_folder is not set",
+                              [f"{text} is relative to it" for text in relative],
+                              "give --data_folder, the folder that holds the releases")
+        root = data_folder or os.sep
+        sources = [Prepared(name, _below(base, item["manifest"]), _below(root, item["folder"]))
+                   for name, item in self.sources.items()]
+        sources = [source for source in sources
+                   if source.name not in self.exclude or source.manifest.is_file()]
+        return sources, [_below(root, text) for text in self.shards]
+
+    def _choose(
+        self, found: Sequence[Utterance]
+    ) -> tuple[list[Utterance], dict[str, dict[str, int]]]:
+        """Return what is used, and reason -> corpus -> number of what is left out."""
+        kept, left_out = [], defaultdict(Counter)
+        short = f"shorter than {self.min_seconds:g} s"
+        for utterance in found:
+            corpus, seconds = utterance.corpus, utterance.record.duration
+            if corpus in self.exclude or utterance.speaker in self.exclude:
+                left_out["excluded"][corpus] += 1
+            elif seconds is not None and seconds < self.min_seconds:
+                left_out[short][corpus] += 1
+            else:
+                kept.append(utterance)
+        return kept, {reason: dict(sorted(counts.items())) for reason, counts in left_out.items()}
+
+    def _check_exclude(self, found: Sequence[Utterance]) -> None:
+        known = {utterance.corpus for utterance in found} | self.sources.keys()
+        known |= {utterance.speaker for utterance in found} - {None}
+        problems = []
+        for name in self.exclude:
+            # the speakers of a corpus that is left out altogether may be unknown
+            corpus, slash, _ = name.partition("/")
+            if name not in known and not (slash and corpus in self.exclude):
+                near = difflib.get_close_matches(name, known, 1, 0.5)
+                problems.append(f"{name!r} is neither a corpus nor corpus/speaker"
+                                f"{f', the nearest is {near[0]!r}' if near else ''}")
+        if problems:
+            raise ConfigError("`exclude` names what there is not", problems)
+
+
+class CropToShortest:
+    """Collate examples by cutting all to the shortest, at random places, without any padding.
+
+    The place depends on (seed, epoch, utterance) alone, so neither workers nor an interruption
+    change it. Where the waveforms were cut before, the two places are independent.
+
+    Args:
+        seed: of the places.
+        hop: the length is rounded down to a multiple of this many samples, unless that is nothing.
+        padded: True pads with zeros instead, as `collate` does.
+    """
+
+    def __init__(self, seed: int, hop: int = 1, padded: bool = False):
+        if hop < 1:
+            raise ConfigError(f"hop: {hop} is below 1 sample")
+        self.seed, self.hop, self.padded, self.epoch = seed, hop, padded, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose places are drawn."""
+        self.epoch = epoch
+
+    def __call__(self, examples: Sequence[Example]) -> Batch:
+        """Return a batch whose waveforms (samples,) all have the same length."""
+        if self.padded:
+            return collate(examples)
+        shortest = min(len(example.inputs) for example in examples)
+        length = shortest // self.hop * self.hop or shortest
+        return collate([dataclasses.replace(example, inputs=self._cut(example, length))
+                        for example in examples])
+
+    def _cut(self, example: Example, length: int) -> torch.Tensor:
+        spare = len(example.inputs) - length
+        generator = own_generator("shortest", self.seed, self.epoch, example.id)
+        first = int(torch.randint(spare + 1, (1,), generator=generator))
+        return example.inputs[first:first + length]
+
+
+def _below(root: str | Path, path: str) -> Path:
+    """Return an absolute path without `..`; a relative one begins at `root`."""
+    return Path(os.path.abspath(Path(root) / Path(path).expanduser()))
+
+
+def _unfinished(folders: Sequence[Path]) -> list[str]:
+    return [f"{folder} holds no finished shards; write them with utils/make_shards.py MANIFEST... "
+            f"--out {folder}" for folder in folders if not (folder / INDEX).is_file()]
