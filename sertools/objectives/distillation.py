@@ -58,7 +58,7 @@ def frame_loss(prediction: Tensor, target: Tensor, weight: Tensor | None = None)
     """
     error = squared_error(prediction, target).sum(-1)
     if weight is None:
-        return error.mean()
+        return error.sum() / max(1, error.numel())
     return (error * weight).sum() / weight.sum().clamp(min=1)
 
 
