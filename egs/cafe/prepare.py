@@ -2,7 +2,7 @@
 
 Gournay, Lahaie and Lefebvre, "A Canadian French Emotional Speech Dataset", ACM MMSys 2018. A
 stem reads `12-P-2-5`: speaker, French emotion letter, intensity, sentence. Folders are not
-read, since archives spoil their accents (`Col\u00e8re`); neutral has no folder of intensities.
+read, since archives spoil their accents (`Col?re`); neutral has no folder of intensities.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import trees
+import trees_languages
 from sertools.data.corpus import Faults
 from sertools.errors import ConfigError
 
@@ -18,6 +19,7 @@ SMALL = {
     "emotiontts_ko": lambda root, **how: trees.emotiontts(
         root, trees.SMALL_EMOTIONTTS, {}, each=1, **how
     ),
+    **trees_languages.SMALL,
 }
 RELEASES = [  # recipe, corpus block, what builds the whole official release
     ("emodb", "corpus.yaml", trees.emodb),
@@ -27,6 +29,7 @@ RELEASES = [  # recipe, corpus block, what builds the whole official release
         root, [f"{n:02d}" for n in range(1, 25)], ("01", "02"), **how)),
     ("urdu", "corpus.yaml", trees.urdu),
     ("emotiontts_ko", "corpus.yaml", trees.emotiontts),
+    *trees_languages.RELEASES,
 ]
 
 
@@ -102,7 +105,8 @@ def test_declared_counts_are_those_of_the_official_release(
 
 @pytest.mark.parametrize("path", sorted(EGS.glob("*/prepare.py")), ids=lambda p: p.parent.name)
 def test_preparers_need_no_heavy_library_to_load(path):
-    light = {"sertools.errors", "sertools.files", "sertools.data.corpus", "sertools.data.record"}
+    light = {"sertools.errors", "sertools.files", "sertools.data.corpus", "sertools.data.names",
+             "sertools.data.record"}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else (
             [node.module] if isinstance(node, ast.ImportFrom) else [])
