@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -278,7 +279,7 @@ class SERBrain(SteppingBrain):
         return {
             "world_size": self.ranks.world_size, "seed": self.work.seed,
             "precision": self.work.precision, "frozen_weights": self.weights.frozen,
-            **self.options.that_change_results(), **vars(self.schedule), **more,
+            **self.options.that_change_results(), **dataclasses.asdict(self.schedule), **more,
         }
 
 

@@ -16,7 +16,7 @@ from sertools.brains.distributed import Ranks, resolve_device
 from sertools.brains.downstream_brain import DownstreamBrain
 from sertools.brains.inputs import AudioInputs, FeatureInputs, frontend
 from sertools.brains.loaders import forward_all, make_loader
-from sertools.brains.options import LoopOptions, Schedule
+from sertools.brains.options import Cycle, LoopOptions, Schedule
 from sertools.brains.randomness import seed_weights
 from sertools.brains.settings import describe, fingerprint, refuse_contradictions
 from sertools.brains.tasks import Classification, Dimensions
@@ -46,7 +46,8 @@ class DownstreamTrainer:
         scale: for task dimensions, lowest and highest rating of the corpus.
         epochs: passes over the training part, at most.
         batch_seconds: seconds of audio per batch, padding included; the ranks share a batch, so
-            that their number does not change what is learned.
+            that their number does not change what is learned. Utterances of similar length go
+            together; with infinity, batches are drawn at random, whatever the lengths.
         max_batch: utterances per batch, at most; None for no limit.
         accumulation: batches per optimizer step.
         lr: learning rate of the head, and of the encoder unless `encoder_lr` is given.
@@ -55,9 +56,11 @@ class DownstreamTrainer:
         freeze_frontend: epochs for which the encoder's convolutional front end stays as it is, or
             always.
         weight_decay: of matrices; vectors do not decay.
-        optimizer: adamw or sgd (with Nesterov momentum 0.9).
+        optimizer: adamw, sgd (with Nesterov momentum) or rmsprop.
         betas: of AdamW.
-        schedule: cosine, linear or constant learning rate after the warm-up.
+        momentum: of sgd and rmsprop; None: 0.9.
+        schedule: cosine, linear or constant learning rate after the warm-up; or cyclic.
+        cycle: for schedule cyclic, a `Cycle`: how far and how fast the learning rate swings.
         warmup: share of the training with a rising learning rate, 0 to 1.
         floor: share of the learning rate at the end of cosine and linear.
         clip: largest norm of the gradient; None does not clip.
@@ -105,7 +108,9 @@ class DownstreamTrainer:
         weight_decay: float = 0.01,
         optimizer: str = "adamw",
         betas: Sequence[float] = (0.9, 0.999),
+        momentum: float | None = None,
         schedule: str = "cosine",
+        cycle: Cycle | None = None,
         warmup: float = 0.1,
         floor: float = 0.0,
         clip: float | None = 5.0,
@@ -129,7 +134,7 @@ class DownstreamTrainer:
         given = {name: value for name, value in locals().items() if name != "self"}
         refuse_contradictions(given)
         self.given = given
-        self.schedule = Schedule(schedule, warmup, floor)
+        self.schedule = Schedule(schedule, warmup, floor, cycle)
         self.options = LoopOptions(
             epochs=epochs, accumulation=accumulation, clip=clip, patience=patience,
             select=select or ("UA" if task == "classification" else "CCC"),
@@ -237,7 +242,9 @@ class DownstreamTrainer:
 
     def _optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         given = self.given
-        make = groups.adamw(given["betas"]) if given["optimizer"] == "adamw" else groups.sgd()
+        momentum = 0.9 if given["momentum"] is None else given["momentum"]
+        make = {"adamw": groups.adamw(given["betas"]), "sgd": groups.sgd(momentum),
+                "rmsprop": groups.rmsprop(momentum)}[given["optimizer"]]
         return make(groups.parameter_groups(
             model, given["lr"], given["weight_decay"], given["encoder_lr"], given["layer_decay"]
         ))

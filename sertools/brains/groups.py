@@ -90,5 +90,10 @@ def sgd(momentum: float = 0.9) -> Callable[[list[dict[str, Any]]], torch.optim.O
     )
 
 
+def rmsprop(momentum: float = 0.9) -> Callable[[list[dict[str, Any]]], torch.optim.Optimizer]:
+    """Return what makes RMSprop (alpha 0.99, eps 1e-8) with momentum from parameter groups."""
+    return lambda groups: torch.optim.RMSprop(groups, lr=groups[0]["lr"], momentum=momentum)
+
+
 def _on_cuda(groups: list[dict[str, Any]]) -> bool:
     return all(p.is_cuda for group in groups for p in group["params"])

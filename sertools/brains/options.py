@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,33 +62,90 @@ class LoopOptions:
 
 
 @dataclass(frozen=True)
+class Cycle:
+    """A learning rate that swings, one step per epoch (Smith 2017, arXiv 1506.01186).
+
+    The same rates and momenta as `torch.optim.lr_scheduler.CyclicLR` in its triangular mode,
+    stepped after every epoch.
+    """
+
+    up: int = 10
+    """Epochs from the full rate to the top."""
+    down: int = 10
+    """Epochs from the top back to the full rate."""
+    peak: float = 2.0
+    """The top, as a multiple of the full rate."""
+    momentum: Sequence[float] | None = (0.9, 0.8)
+    """Momentum at the full rate and at the top; None leaves it as the optimizer has it."""
+
+    def __post_init__(self) -> None:
+        problems = [f"{name} is {getattr(self, name)}: give whole epochs, 1 or more"
+                    for name in ("up", "down")
+                    if not (isinstance(getattr(self, name), int) and getattr(self, name) >= 1)]
+        if not self.peak > 0:
+            problems.append(f"peak is {self.peak}: give more than 0")
+        if self.momentum is not None and not (
+            len(self.momentum) == 2 and all(0 <= value < 1 for value in self.momentum)
+        ):
+            problems.append(f"momentum is {self.momentum}: give two values, 0 or more, less than 1")
+        if problems:
+            raise ConfigError("the cycle of the learning rate is not sound", problems)
+
+    def height(self, epoch: int) -> float:
+        """Return where epoch `epoch`, counted from 0, is between the full rate (0) and top (1)."""
+        place = epoch % (self.up + self.down)
+        return place / self.up if place <= self.up else (self.up + self.down - place) / self.down
+
+
+@dataclass(frozen=True)
 class Schedule:
-    """Learning rate over the whole training, as a closed form of the share that is done."""
+    """Learning rate over the whole training, as a closed form of how much of it is done."""
 
     kind: str = "cosine"
-    """cosine (to `floor`), linear (to `floor`) or constant, after the warm-up."""
+    """cosine (to `floor`), linear (to `floor`) or constant, after the warm-up; or cyclic."""
     warmup: float = 0.0
     """Share of the training during which the rate rises linearly from 0."""
     floor: float = 0.0
     """Share of the full rate that cosine and linear end at."""
+    cycle: Cycle | None = None
+    """How the rate swings, for cyclic."""
 
     def __post_init__(self) -> None:
         problems = []
-        if self.kind not in ("cosine", "linear", "constant"):
-            problems.append(f"schedule is {self.kind!r}: use cosine, linear or constant")
+        if self.kind not in ("cosine", "linear", "constant", "cyclic"):
+            problems.append(f"schedule is {self.kind!r}: use cyclic, cosine, linear or constant")
+        if (self.kind == "cyclic") != (self.cycle is not None):
+            problems.append(f"schedule is {self.kind!r}, cycle is {self.cycle}: cyclic needs a "
+                            "cycle, nothing else has one")
+        if self.kind == "cyclic" and (self.warmup or self.floor):
+            problems.append("warmup and floor: a cyclic rate has neither, set both to 0")
         for name in ("warmup", "floor"):
             if not 0 <= getattr(self, name) < 1:
                 problems.append(f"{name} is {getattr(self, name)}: give 0 or more, less than 1")
         if problems:
             raise ConfigError("the schedule of the learning rate is not sound", problems)
 
-    def factor(self, done: float) -> float:
-        """Return what the full rate is multiplied with when the share `done` (0 to 1) is over."""
+    def factor(self, done: float, epoch: int = 0) -> float:
+        """Return what the full rate is multiplied with when the share `done` (0 to 1) is over.
+
+        Args:
+            done: share of the whole training.
+            epoch: the running one, counted from 0; all that cyclic looks at.
+        """
+        if self.cycle is not None:
+            return 1 + (self.cycle.peak - 1) * self.cycle.height(epoch)
         if done < self.warmup:
             return done / self.warmup
         rest = (done - self.warmup) / (1 - self.warmup)
         fall = {"constant": 1.0, "linear": 1 - rest, "cosine": (1 + math.cos(math.pi * rest)) / 2}
         return self.floor + (1 - self.floor) * fall[self.kind]
+
+    def momentum(self, epoch: int) -> float | None:
+        """Return the momentum of an epoch, counted from 0; None: the optimizer's own."""
+        if self.cycle is None or self.cycle.momentum is None:
+            return None
+        base, top = self.cycle.momentum
+        return base - (base - top) * self.cycle.height(epoch)
 
 
 @dataclass

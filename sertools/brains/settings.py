@@ -32,7 +32,7 @@ def fingerprint(ids: Sequence[str]) -> str:
 def refuse_contradictions(given: dict[str, Any]) -> None:
     """Raise ConfigError with all options of a `DownstreamTrainer` that cannot be meant."""
     known = {"inputs": ("audio", "features"), "task": ("classification", "dimensions"),
-             "optimizer": ("adamw", "sgd")}
+             "optimizer": ("adamw", "sgd", "rmsprop")}
     problems = [f"{name} is {given[name]!r}: use {' or '.join(values)}"
                 for name, values in known.items() if given[name] not in values]
     features = given["inputs"] == "features"
@@ -43,6 +43,10 @@ def refuse_contradictions(given: dict[str, Any]) -> None:
     audio_only = ("encoder_lr", "freeze_frontend", "crop", "speeds", "noise", "silences")
     problems += [f"{name} is given, but inputs is features: it acts on audio only"
                  for name in audio_only if features and given[name]]
+    if given["momentum"] is not None and given["optimizer"] == "adamw":
+        problems.append("momentum is given, but optimizer is adamw: it has betas")
+    if given["optimizer"] == "adamw" and getattr(given["cycle"], "momentum", None) is not None:
+        problems.append("cycle.momentum is given, but optimizer is adamw: set it to null")
     if given["task"] == "dimensions" and given["scale"] is None:
         problems.append("scale is missing: give the lowest and highest rating, such as [1, 7]")
     if not (given["freeze_frontend"] == "always" or isinstance(given["freeze_frontend"], int)):

@@ -163,9 +163,13 @@ class SteppingBrain(Brain):
         after = self.progress.batch
         before = after - 1 - (after - 1) % self.options.accumulation
         epochs_done = self.progress.epoch + (before + after) / 2 / self._batches
-        factor = self.schedule.factor(epochs_done / self.options.epochs)
+        epoch = self.progress.epoch
+        factor = self.schedule.factor(epochs_done / self.options.epochs, epoch)
+        momentum = self.schedule.momentum(epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
+            if momentum is not None:
+                group["momentum"] = momentum
 
     def _count(self, total: Tensor, weight: float | Tensor, seconds: float) -> None:
         if self.guard.lazily:

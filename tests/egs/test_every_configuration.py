@@ -79,7 +79,7 @@ def shrink(text: str, encoder: Path) -> list:
     options = ["--precision", "fp32"] if "precision:" in text else []
     small = {"listed": '[["01"],["02"],["03"],["04"]]', "count": 3, "dev_groups": 1}
     for key, value in small.items():
-        if f"    {key}:" in text:
+        if f"    {key}:" in text and f"    {key}: null" not in text:
             options += [f"--folds.{key}", value]
     if "classical" not in text:
         options += ["--trainer.epochs", 1]
