@@ -18,6 +18,7 @@ RUN = [
     "scipy>=1.13",
     "scikit-learn>=1.5",
     "safetensors>=0.5",
+    "webdataset>=1.0.2,<2",
     "tensorboard>=2.18",
     "tqdm>=4.66",
     "rich>=13",

@@ -59,6 +59,13 @@ def whole(root, id):
     return (samples - samples.mean()) / np.sqrt(samples.var() + 1e-5)
 
 
+def places(cut, of):
+    """Return where in a waveform a cut of it may begin."""
+    last = len(of) - len(cut)
+    near = np.flatnonzero(np.abs(of[:last + 1] - cut[0]) < 1e-4)
+    return [at for at in near if np.allclose(of[at:at + len(cut)], cut, atol=1e-4, rtol=0)]
+
+
 def test_utterances_of_all_sources_normalised_before_the_cut(two):
     data = dataset(two)
     assert data.ids == [f"{name}-{number}" for name in "ab" for number in range(1, 6)]
@@ -67,8 +74,7 @@ def test_utterances_of_all_sources_normalised_before_the_cut(two):
         example, expected = data[index], whole(two, id)
         assert example.id == id and example.target is None
         assert len(example.inputs) == min(len(expected), RATE)
-        cuts = np.lib.stride_tricks.sliding_window_view(expected, len(example.inputs))
-        assert np.abs(cuts - example.inputs.numpy()).max(axis=1).min() < 1e-4
+        assert places(example.inputs.numpy(), expected)
 
 
 def test_cuts_depend_on_seed_epoch_and_name_alone(two):
@@ -175,8 +181,7 @@ def test_batches_have_the_length_of_their_shortest_and_no_padding(two):
         assert batch.inputs.shape == (len(batch.ids), shortest)
         assert batch.lengths.tolist() == [shortest] * len(batch.ids)
         for id, row in zip(batch.ids, batch.inputs, strict=True):
-            cuts = np.lib.stride_tricks.sliding_window_view(whole(two, id), shortest)
-            assert np.abs(cuts - row.numpy()).max(axis=1).min() < 1e-4
+            assert places(row.numpy(), whole(two, id))
     assert any(len(set(length[id] for id in batch.ids)) > 1 for batch in found)
 
 
