@@ -81,8 +81,8 @@ class Corpus:
     classes: list[str] = field(default_factory=list)
     """Class names in the order of the model's outputs."""
     label_map: dict[str, str | None] = field(default_factory=dict)
-    """Raw label -> class; null leaves the utterances out and counts them. Empty: labels are
-    class names already."""
+    """Raw label -> class; null leaves the utterances out and counts them, or keeps them without a
+    class where `unlabelled` is set. Empty: labels are class names already."""
     counts: dict[str, Any] = field(default_factory=dict)
     """Expected counts of the release: `total: 535`, `label: {W: 127, ...}`, `speaker: 10` (how
     many different ones) or `speaker: {"03": 49, ...}`; also class, session, gender, split."""
@@ -101,7 +101,8 @@ class Corpus:
     allow_subset: bool = False
     """Other counts than expected become a warning that every result carries."""
     unlabelled: bool = False
-    """Keep utterances without a label (for pretraining); `classes` may then be empty."""
+    """Keep utterances without a class (for pretraining, or as context of others); `classes` may
+    then be empty."""
 
     def __post_init__(self) -> None:
         problems = [*_wrong_names(self), *_wrong_labels(self), *_wrong_counts(self.counts),

@@ -160,7 +160,7 @@ def _label(record: Record, corpus: Corpus, faults: Faults) -> Record | None:
                        "labels that the recipe does not know")
             return None
         name = corpus.class_of(record.label)
-        if name is None:
+        if name is None and not corpus.unlabelled:
             faults.drop(f"label {record.label} is not among the classes", record.id)
             return None
     elif record.label is None and not corpus.unlabelled:

@@ -169,6 +169,15 @@ def test_unlabelled_corpora(release, tmp_path):
         "angry": 2, "calm": 1}
 
 
+def test_labels_that_lead_nowhere_stay_without_a_class_where_that_is_allowed(release, tmp_path):
+    labels = {"A": None, "C": "calm"}
+    left_out = prepare(release, tmp_path, classes=["calm"], label_map=labels)
+    kept = prepare(release, tmp_path, classes=["calm"], label_map=labels, unlabelled=True)
+    assert left_out["utterances"] == left_out["label"]["calm"] < 6
+    assert kept["utterances"] == 6 and kept["label"] == left_out["label"]
+    assert left_out["dropped"] and not kept["dropped"]
+
+
 def test_nothing_left_is_an_error(release, tmp_path):
     records = [dataclasses.replace(item, label="X") for item in release[1]]
     assert "no utterance is left" in failure(release, tmp_path, records=records)
