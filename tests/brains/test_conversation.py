@@ -169,7 +169,7 @@ def test_gaps_are_refused_or_closed(manifest):
 
 def test_learns_from_what_was_said_before(work_of, manifest):
     work = work_of()
-    trainer = small(hidden=16, epochs=25, lr=3e-2)
+    trainer = small(hidden=16, epochs=40, lr=2e-2)
     trainer.fit(work)
     assert all(path.is_file() for path in trainer.artefacts(work))
     found = trainer.predict(work, held_out(manifest))
