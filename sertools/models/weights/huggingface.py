@@ -72,20 +72,33 @@ def load_folder(folder: Path, **overrides: Any) -> SpeechEncoder:
 
 def load_id(name: str, **overrides: Any) -> SpeechEncoder:
     """Load "organisation/model" or "organisation/model@revision", downloading it where needed."""
+    from sertools.models.weights import checkpoint, emotion2vec
+
+    small = ["config.json", "preprocessor_config.json"]
+    for weights in ("model.safetensors", "pytorch_model.bin"):
+        folder = fetch(name, [*small, weights])
+        if (folder / weights).is_file():
+            return load_folder(folder, **overrides)
+    published = checkpoint.find_file(fetch(name, checkpoint.FETCHED))
+    if published is not None:
+        return emotion2vec.load_file(published, **overrides)
+    return load_folder(folder, **overrides)  # which says what is missing
+
+
+def fetch(name: str, patterns: list[str]) -> Path:
+    """Return the folder with the files of an id ("...@revision") that match `patterns`.
+
+    Raises:
+        ConfigError: the model is neither in the cache nor to be had.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     repository, _, revision = name.partition("@")
-    small = ["config.json", "preprocessor_config.json"]
     try:
-        for weights in ("model.safetensors", "pytorch_model.bin"):
-            folder = Path(
-                snapshot_download(
-                    repository, revision=revision or None, allow_patterns=[*small, weights]
-                )
-            )
-            if (folder / weights).is_file():
-                break
+        return Path(
+            snapshot_download(repository, revision=revision or None, allow_patterns=patterns)
+        )
     except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
         raise ConfigError(
             f"{name}: not a folder or file here, and not to be had from the Hugging Face hub.",
@@ -93,7 +106,6 @@ def load_id(name: str, **overrides: Any) -> SpeechEncoder:
             "check the spelling and the connection, or download the model elsewhere and name its "
             "folder",
         ) from error
-    return load_folder(folder, **overrides)
 
 
 def read_config(folder: Path, **overrides: Any) -> EncoderConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,16 @@ def load_encoder(source: str | Path, **overrides: Any) -> SpeechEncoder:
 
     Args:
         source: a folder that `save_encoder` wrote, a Hugging Face folder or id
-            ("microsoft/wavlm-large", "...@revision"), a WavLM-*.pt file of Microsoft, or
-            "torchaudio:<BUNDLE>".
+            ("microsoft/wavlm-large", "...@revision"), a WavLM-*.pt file of Microsoft, a file,
+            folder or id of emotion2vec, emotion2vec+ or data2vec 2.0 ("emotion2vec_base.pt",
+            "emotion2vec/emotion2vec_plus_large"), or "torchaudio:<BUNDLE>".
         overrides: settings of `FREE` that replace those of the source, such as dropouts.
 
     Raises:
         ConfigError: if the source is absent, unreadable, inconsistent or holds code.
     """
     # Imported here, so that reading one format needs no other format's library.
-    from sertools.models.weights import folders, huggingface, microsoft, torchaudio_bundles
+    from sertools.models.weights import huggingface, torchaudio_bundles
 
     fixed = sorted(set(overrides) - set(FREE))
     if fixed:
@@ -46,10 +48,9 @@ def load_encoder(source: str | Path, **overrides: Any) -> SpeechEncoder:
         return torchaudio_bundles.load_bundle(str(source).partition(":")[2], **overrides)
     path = Path(source)
     if path.is_dir():
-        load = folders.load_folder if folders.is_own(path) else huggingface.load_folder
-        return load(path, **overrides)
+        return _folder_loader(path)(path, **overrides)
     if path.is_file():
-        return microsoft.load_file(path, **overrides)
+        return _load_file(path, **overrides)
     if str(source) in PRESETS:
         raise ConfigError(
             f"{source} is a preset without weights.", remedy="use build_encoder for fresh weights"
@@ -57,6 +58,32 @@ def load_encoder(source: str | Path, **overrides: Any) -> SpeechEncoder:
     if _looks_like_id(str(source)):
         return huggingface.load_id(str(source), **overrides)
     raise ConfigError(f"{source}: no such file, folder or model.")
+
+
+def _folder_loader(path: Path) -> Callable[..., SpeechEncoder]:
+    from sertools.models.weights import checkpoint, emotion2vec, folders, huggingface
+
+    if folders.is_own(path):
+        return folders.load_folder
+    others = ("model.safetensors", "pytorch_model.bin")
+    if any((path / name).is_file() for name in others) or checkpoint.find_file(path) is None:
+        return huggingface.load_folder
+    return lambda path, **options: emotion2vec.load_file(checkpoint.find_file(path), **options)
+
+
+def _load_file(path: Path, **overrides: Any) -> SpeechEncoder:
+    from sertools.models.weights import checkpoint, emotion2vec, fairseq, microsoft
+
+    content = fairseq.read_fairseq(path)
+    if checkpoint.is_of_kind(content):
+        return emotion2vec.load_file(path, content, **overrides)
+    if not isinstance(content, dict) or not {"cfg", "model"} <= set(content):
+        raise ConfigError(
+            f"{path}: neither WavLM of Microsoft nor emotion2vec nor data2vec 2.0; it has no 'cfg' "
+            "and 'model'.",
+            remedy="name a Hugging Face folder, a sertools folder, or a file of those kinds",
+        )
+    return microsoft.load_file(path, **overrides)
 
 
 def _looks_like_id(source: str) -> bool:

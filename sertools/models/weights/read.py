@@ -25,14 +25,16 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
         raise ConfigError(f"{path}: cannot be read.", [str(error)], _AGAIN) from error
 
 
-def read_pickled(path: Path) -> Any:
+def read_pickled(path: Path, mmap: bool = False) -> Any:
     """Read a PyTorch file (.pt, .bin) that holds tensors and plain values only.
+
+    With `mmap` the tensors stay on disk until they are used.
 
     Raises:
         ConfigError: if it is absent, truncated, or holds Python objects, which would run code.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         raise ConfigError(
             f"{path}: refused; it is damaged or holds Python objects, not only tensors.",
