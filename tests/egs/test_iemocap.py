@@ -65,7 +65,7 @@ def test_every_field_of_every_turn_is_what_the_tree_says(release, collect):
         said = trees_iemocap.VOTES[line.label]
         assert record.tags["votes"] == f"E2={said};E3={said}+Anger;{line.last[0]}1={said}"
         if "script01_1b" not in name:
-            assert (record.valence, record.arousal, record.dominance) == (2.5, 3.0, 3.5)
+            assert (record.valence, record.arousal, record.dominance) == line.means
             assert "rated" not in record.tags
 
 
@@ -142,9 +142,9 @@ def test_all_faults_are_found_in_one_pass_with_file_and_line(release, collect, l
     first = trees_iemocap.evaluation_file(release, "Ses01F_impro01")
     edit(first, "neu\t[2.5000, 3.0000, 3.5000]", "neu\t[2.5000, 3.0000]")
     edit(first, "Ses01F_impro01_F001", "Ses02F_impro01_F001")
-    edit(first, "sad\t[2.5000, 3.0000, 3.5000]", "sad\t[2.5000, 7.0000, 3.5000]")
+    edit(first, "sad\t[3.2500, 2.2500, 4.2500]", "sad\t[3.2500, 7.0000, 4.2500]")
     edit(first, "Ses01F_impro01_M001", "Ses01F_impro01_M000")
-    edit(first, "Ses01F_impro01_M002\tang\t[2.5", "Ses01F_impro01_M002\tang\t[2.5.5")
+    edit(first, "Ses01F_impro01_M002\tang\t[3.0", "Ses01F_impro01_M002\tang\t[3.0.0")
     second = trees_iemocap.evaluation_file(release, "Ses02F_impro01")
     second.write_text("% header only\n\n", encoding="utf-8")
     trees_iemocap.evaluation_file(release, "Ses03F_impro01").unlink()
@@ -161,7 +161,7 @@ def test_all_faults_are_found_in_one_pass_with_file_and_line(release, collect, l
     file = "Ses01F_impro01.txt line"
     lines = first.read_text(encoding="utf-8").splitlines()
     number = {word: 1 + next(n for n, line in enumerate(lines) if word in line)
-              for word in ("3.0000]", "Ses02F", "7.0000", "2.5.5")}
+              for word in ("3.0000]", "Ses02F", "7.0000", "3.0.0")}
     again = [n for n, line in enumerate(lines, 1) if "Ses01F_impro01_M000" in line]
     assert set(told) == {
         ("Ses05F_impro01_F0001.wav",
@@ -172,7 +172,7 @@ def test_all_faults_are_found_in_one_pass_with_file_and_line(release, collect, l
         (f"{file} {number['Ses02F']}", "Ses02F_impro01_F001 is no turn of Ses01F_impro01"),
         (f"{file} {number['7.0000']}", "arousal is 7, off the scale of 1 to 5"),
         (f"{file} {again[1]}", f"Ses01F_impro01_M000 stands already in line {again[0]}"),
-        (f"{file} {number['2.5.5']}", "the mean ratings are not numbers"),
+        (f"{file} {number['3.0.0']}", "the mean ratings are not numbers"),
         ("Ses02F_impro01.txt", "names no turn that can be used"),
         ("Ses03F_impro01.txt", "is missing, Ses03F_impro01 has recordings"),
         ("Ses04F_impro01.txt", "is missing"),
@@ -228,7 +228,7 @@ def test_manifest_of_the_imitation(file, number, label, tmp_path, load_prepare, 
     assert summary["utterances"] == number
     manifest = read_manifest(tmp_path / "o" / "utts.json")
     excited = manifest["iemocap-Ses01F_impro01_F004"]
-    assert (excited.label, excited.tags["emotion"], excited.valence) == (label, "exc", 2.5)
+    assert (excited.label, excited.tags["emotion"], excited.valence) == (label, "exc", 3.5)
 
 
 # ------------------------------------------------------------------------- published lists
@@ -269,6 +269,17 @@ def test_published_names_give_the_declared_counts(full, collect, load_corpus, co
         # their speaker is the prefix; it is wrong for about half of the turns
     wrong = sum(record.tags["dialogue"][:6] != record.speaker for record in found.values())
     assert wrong == 2750
+
+
+@pytest.mark.realdata
+def test_published_folds_are_the_sessions(full, collect, load_corpus, meta):
+    corpus = load_corpus("iemocap")
+    records = labelled(collect("iemocap", full, **corpus.options)[0].values(), corpus)
+    lists = make_folds(records, Folds(kind="emobox", group="session", folder=str(meta / "emobox")))
+    ours = make_folds(records, declared(), "clean")
+    assert [fold.test for fold in lists] == [fold.test for fold in ours]
+    assert [len(fold.test) for fold in ours] == list(SESSIONS.values())
+    assert not lists.flags and not ours.flags
 
 
 @pytest.mark.realdata
