@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from trees import sound
+from trees import aiff_inside, litter, name_only, second_copy, sound, with_chunk
 
 SAVEE_SPEAKERS = ("DC", "JE", "JK", "KL")
 SAVEE = {"a": 15, "d": 15, "f": 15, "h": 15, "n": 30, "sa": 15, "su": 15}
@@ -234,3 +234,50 @@ RELEASES = [(name, "corpus.yaml", build) for name, build in {
     "savee": functools.partial(savee, flat=True), "aesdd": aesdd, "cafe": cafe, "emovo": emovo,
     "subesco": subesco, "shemo": shemo, "resd": resd}.items()]
 """Recipe, corpus block and builder of the whole release."""
+
+longer = functools.partial(sound, seconds=0.4)
+
+
+def messy(root: Path) -> None:
+    """Spoil a release in ways that a recipe must bear: stereo, AIFF inside, chunks, litter."""
+    stereo, aiff, chunk = [path for path in sorted(root.rglob("*.wav")) if str(path).isascii()][:3]
+    longer(stereo, rate=22050, channels=2)
+    aiff_inside(aiff)
+    with_chunk(chunk)
+    litter(stereo.parent)
+    second_copy(root, "once more")
+
+
+def _savee(root: Path) -> None:
+    """Build the official layout, in which files of equal names must not sound alike."""
+    def write(path: Path, **how) -> None:
+        longer(path.with_name(f"{path.parent.name}_{path.name}"), **how).rename(path)
+
+    savee(root, SAVEE_SPEAKERS, dict.fromkeys(SAVEE, 1), write=write)
+
+
+def _aesdd_with_its_broken_file(root: Path) -> None:
+    aesdd(root, dict.fromkeys("adfhs", 4), 4, longer)
+    name_only(root / "sadness" / "s05 (3).wav")
+
+
+RUNS = {  # corpus -> builder of what a whole run in small form needs
+    "savee": _savee,
+    "aesdd": _aesdd_with_its_broken_file,
+    "cafe": lambda root: cafe(root, (1, 2, 3, 4), (1,), longer),
+    "emovo": lambda root: emovo(root, ("f1", "f2", "m1"), ("b1",), longer),
+    "subesco": lambda root: subesco(root, 3, 1, 1, longer),
+    "shemo": lambda root: shemo(
+        root, dict.fromkeys(SHEMO, 6), dict.fromkeys(SHEMO, 3), (3, 3), longer),
+    "resd": lambda root: resd(root, dict.fromkeys(RESD, 12), 5, 14, longer),
+    "m3ed": lambda root: m3ed(root, write=longer),
+}
+
+
+def run(corpus: str, root: Path) -> None:
+    """Build what a whole run of a recipe needs, with everything that may be wrong about it."""
+    RUNS[corpus](root)
+    messy(root)
+
+
+FOR_RUNS = {corpus: functools.partial(run, corpus) for corpus in RUNS}
