@@ -46,7 +46,8 @@ class UtteranceHead(nn.Module):
         num_layers: how many layers `forward` gets (an encoder of N blocks gives N + 1).
         dim: width D of a frame.
         num_outputs: classes, or affect dimensions.
-        layers: `weighted_sum`, `last`, or the index of one layer (0 is the input of block 1).
+        layers: `weighted_sum`, `last`, the index of one layer (0 is the input of block 1, -1 the
+            last layer), or a list of those, whose plain mean is taken.
         projection: width of the projection; None for none.
         activation: `relu` after the projection, None for none.
         dropout: share of the pooled values dropped in training.
@@ -61,7 +62,7 @@ class UtteranceHead(nn.Module):
         num_layers: int,
         dim: int,
         num_outputs: int,
-        layers: str | int = "weighted_sum",
+        layers: str | int | Sequence[int] = "weighted_sum",
         projection: int | None = 256,
         activation: str | None = None,
         dropout: float = 0.0,
@@ -72,13 +73,9 @@ class UtteranceHead(nn.Module):
             raise ConfigError(f"activation is {activation!r}", remedy="use relu or null")
         self.num_layers, self.layers, self.normalise = num_layers, layers, normalise
         self.activation = activation
-        if layers == "weighted_sum":
+        self._chosen = None if layers == "weighted_sum" else _depths(layers, num_layers)
+        if self._chosen is None:
             self.layer_weights = nn.Parameter(torch.zeros(num_layers))
-        elif layers != "last" and not (isinstance(layers, int) and 0 <= layers < num_layers):
-            raise ConfigError(
-                f"layers is {layers!r}", remedy=f"use weighted_sum, last or 0 to {num_layers - 1}"
-            )
-        self._one = {"weighted_sum": None, "last": -1}.get(layers, layers)
         self.projection = nn.Linear(dim, projection) if projection else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(projection or dim, num_outputs)
@@ -95,35 +92,59 @@ class UtteranceHead(nn.Module):
             hidden: (B, N, T, D), or N tensors (B, T, D); any floating type.
             lengths: valid frames, long (B,).
         """
-        if self._one is not None:
-            whole = isinstance(hidden, Tensor)
-            hidden = [hidden[:, self._one] if whole else hidden[self._one]]
+        layers = list(hidden.unbind(1)) if isinstance(hidden, Tensor) else list(hidden)
+        if self._chosen is not None:
+            layers = [layers[depth] for depth in self._chosen]
         if self.linear_before_pooling:
-            pooled = self.projection(self._sum(_pooled(hidden, lengths)))
+            pooled = self.projection(self._merged([masked_mean(x, lengths) for x in layers]))
         else:
-            frames = self.projection(self._sum(self._prepared(hidden)))
-            pooled = masked_mean(F.relu(frames) if self.activation else frames, lengths)
+            pooled = self._frame_by_frame(layers, lengths)
         return self.output(self.dropout(pooled))
 
-    def _sum(self, layers: Tensor) -> Tensor:
-        """Return the weighted sum over axis 1, or the one layer that is there."""
-        if self._one is not None:
-            return layers[:, 0]
-        assert layers.shape[1] == self.num_layers, f"{layers.shape[1]} layers, {self.num_layers}"
-        return torch.einsum("n,bn...->b...", self.layer_weights.softmax(0), layers)
+    def _frame_by_frame(self, layers: list[Tensor], lengths: Tensor) -> Tensor:
+        """Project every frame, then average; a CPU leaves out the padding, half of the work."""
+        if layers[0].device.type != "cpu":  # to count the frames, a GPU would have to be waited for
+            frames = self._projected(layers)
+            return masked_mean(frames, lengths)
+        mask = valid_frames(lengths, layers[0].shape[1])
+        frames = self._projected([layer[mask] for layer in layers])
+        utterance = mask.nonzero()[:, 0]
+        total = frames.new_zeros(len(mask), frames.shape[-1], dtype=torch.float32)
+        return total.index_add(0, utterance, frames.float()) / lengths.clamp(min=1)[:, None]
 
-    def _prepared(self, hidden: Tensor | Sequence[Tensor]) -> Tensor:
-        """Return layers (B, N, T, D) in the head's type, normalised if wanted."""
-        layers = hidden if isinstance(hidden, Tensor) else torch.stack(list(hidden), 1)
-        layers = layers.to(self.output.weight.dtype)
-        return F.layer_norm(layers, layers.shape[-1:]) if self.normalise else layers
+    def _projected(self, layers: list[Tensor]) -> Tensor:
+        """Return projected frames (..., D) of layers (..., D), normalised if wanted."""
+        layers = [layer.to(self.output.weight.dtype) for layer in layers]
+        if self.normalise:
+            layers = [F.layer_norm(layer, layer.shape[-1:]) for layer in layers]
+        frames = self.projection(self._merged(layers))
+        return F.relu(frames) if self.activation else frames
+
+    def _merged(self, layers: list[Tensor]) -> Tensor:
+        """Return the weighted sum of all layers, or the mean of those that were chosen."""
+        if self._chosen is not None:
+            return layers[0] if len(layers) == 1 else torch.stack(layers).mean(0)
+        assert len(layers) == self.num_layers, f"{len(layers)} layers, {self.num_layers}"
+        return torch.einsum("n,n...->...", self.layer_weights.softmax(0), torch.stack(layers))
 
 
-def _pooled(hidden: Tensor | Sequence[Tensor], lengths: Tensor) -> Tensor:
-    """Return the mean over valid frames of every layer, (B, N, D)."""
-    if isinstance(hidden, Tensor):
-        return masked_mean(hidden, lengths)
-    return torch.stack([masked_mean(layer, lengths) for layer in hidden], 1)
+def _depths(layers: str | int | Sequence[int], num_layers: int) -> list[int]:
+    """Return the depths to take the mean of.
+
+    Raises:
+        ConfigError: they are none, or do not exist.
+    """
+    listed = not isinstance(layers, str | int)
+    depths = [-1] if layers == "last" else list(layers) if listed else [layers]
+    wrong = [depth for depth in depths
+             if isinstance(depth, bool) or not isinstance(depth, int)
+             or not -num_layers <= depth < num_layers]
+    if wrong or not depths:
+        raise ConfigError(
+            f"layers is {layers!r}", remedy=f"use weighted_sum, last or 0 to {num_layers - 1} "
+            f"(or from the end, -1 to {-num_layers}), one of them or a list"
+        )
+    return depths
 
 
 class EncoderWithHead(nn.Module):

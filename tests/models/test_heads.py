@@ -22,7 +22,9 @@ def superb(head, hidden, lengths):
         layers = layers[:, :length].float()
         if head.normalise:
             layers = torch.stack([F.layer_norm(layer, layer.shape[-1:]) for layer in layers])
-        if head.layers == "weighted_sum":
+        if isinstance(head.layers, list):
+            frames = sum(layers[depth] for depth in head.layers) / len(head.layers)
+        elif head.layers == "weighted_sum":
             weights = torch.softmax(head.layer_weights, 0)
             frames = sum(weight * layer for weight, layer in zip(weights, layers, strict=True))
         else:
@@ -33,7 +35,7 @@ def superb(head, hidden, lengths):
     return torch.stack(rows)
 
 
-@pytest.mark.parametrize("layers", ["weighted_sum", "last", 2])
+@pytest.mark.parametrize("layers", ["weighted_sum", "last", 2, [-2, -1], [0, 1, 3], [3]])
 @pytest.mark.parametrize("activation", [None, "relu"])
 @pytest.mark.parametrize("normalise", [False, True])
 @pytest.mark.parametrize("projection", [6, None])
@@ -56,9 +58,11 @@ def test_padding_changes_nothing_even_if_it_is_nan(hidden, activation):
     assert torch.allclose(head(spoiled, LENGTHS)[1:2], alone, atol=1e-6)
 
 
-def test_padding_gets_no_gradient(hidden):
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_padding_gets_no_gradient(hidden, activation):
     hidden.requires_grad_()
-    UtteranceHead(4, 5, 3)(hidden, LENGTHS).square().sum().backward()
+    head = UtteranceHead(4, 5, 3, activation=activation)
+    head(hidden, LENGTHS).square().sum().backward()
     assert hidden.grad[1, :, 3:].abs().sum() == 0 and hidden.grad[1, :, :3].abs().sum() > 0
 
 
@@ -71,6 +75,17 @@ def test_pooled_frames_may_be_given_when_all_is_linear(hidden):
     assert not UtteranceHead(4, 5, 3, activation="relu").linear_before_pooling
 
 
+def test_a_device_that_keeps_the_padding_gives_the_same(hidden):
+    """Only a CPU leaves the padding out; the other way must give the same numbers and gradients."""
+    head = UtteranceHead(4, 5, 3, activation="relu")
+    packed = head(hidden, LENGTHS)
+    padded = head.output(masked_mean(head._projected(list(hidden.unbind(1))), LENGTHS))
+    assert torch.allclose(packed, padded, atol=1e-6)
+    weight = head.projection.weight
+    first, second = (torch.autograd.grad(x.square().sum(), weight)[0] for x in (packed, padded))
+    assert torch.allclose(first, second, atol=1e-5)
+
+
 def test_learns_which_layer_matters(hidden):
     head = UtteranceHead(4, 5, 3)
     head(hidden, LENGTHS).square().sum().backward()
@@ -78,8 +93,9 @@ def test_learns_which_layer_matters(hidden):
 
 
 def test_unknown_options_are_refused():
-    with pytest.raises(ConfigError, match="weighted_sum, last or 0 to 3"):
-        UtteranceHead(4, 5, 3, layers=4)
+    for layers in (4, -5, [1, 4], [], "first", [True], [1.0]):
+        with pytest.raises(ConfigError, match="weighted_sum, last or 0 to 3"):
+            UtteranceHead(4, 5, 3, layers=layers)
     with pytest.raises(ConfigError, match="relu or null"):
         UtteranceHead(4, 5, 3, activation="tanh")
 
