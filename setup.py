@@ -23,6 +23,8 @@ RUN = [
     "tqdm>=4.66",
     "rich>=13",
 ]
+PARQUET = ["pyarrow>=20"]  # embeddings as Parquet tables
+FIGURES = ["umap-learn>=0.5.9", "pillow>=10.1"]  # UMAP maps, PNG pictures
 TEST = ["pytest>=8", "pytest-timeout>=2.3", "ruff>=0.9"]
 
 setup(
@@ -35,6 +37,6 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["sertools", "sertools.*"]),
     install_requires=RUN,
-    extras_require={"test": TEST},
+    extras_require={"test": [*TEST, *PARQUET], "parquet": PARQUET, "figures": FIGURES},
     entry_points={"console_scripts": ["sertools = sertools.cli:main"]},
 )

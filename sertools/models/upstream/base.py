@@ -29,6 +29,8 @@ class Upstream(nn.Module, abc.ABC):
     """Number of its blocks; there is one hidden tensor more."""
     frame_rate: float
     """Frames per second."""
+    max_seconds: float | None = None
+    """Longest waveform that it hears; None: any."""
 
     def __init__(self, model: nn.Module, config: dict[str, Any], code: str, trainable: bool):
         super().__init__()

@@ -190,6 +190,7 @@ class WhisperUpstream(Upstream):
         self.dim, self.num_layers = config.d_model, config.encoder_layers
         self.hop = 2 * self.extract.hop_length
         self.frame_rate = _RATE / self.hop
+        self.max_seconds = self.extract.n_samples / _RATE
         if freeze_frontend:
             self.frontend.requires_grad_(False)
 
