@@ -64,8 +64,10 @@ def _find(source: str) -> tuple[str, dict[str, str]]:
         return source, {"source": source}
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from sertools.models.weights.checkpoint import FETCHED
 
-    wanted = {"revision": revision or None, "allow_patterns": ["*.json", "*.safetensors", "*.bin"]}
+    patterns = ["*.json", "*.safetensors", "*.bin", *FETCHED]
+    wanted = {"revision": revision or None, "allow_patterns": patterns}
     try:
         folder = _snapshot(snapshot_download, name, wanted)
     except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
@@ -83,7 +85,7 @@ def _snapshot(download, name: str, wanted: dict[str, Any]) -> str:
     """Prefer what is in the cache, so that nothing is asked of the network without need."""
     with contextlib.suppress(OSError):
         folder = download(name, local_files_only=True, **wanted)
-        if any(Path(folder).glob("*.safetensors")) or any(Path(folder).glob("*.bin")):
+        if any(any(Path(folder).glob(f"*.{kind}")) for kind in ("safetensors", "bin", "pt")):
             return folder
     listed = {**wanted, "allow_patterns": ["*.json", "*.safetensors"]}
     folder = download(name, **listed)
@@ -91,10 +93,12 @@ def _snapshot(download, name: str, wanted: dict[str, Any]) -> str:
 
 
 def _is_own(place: str) -> bool:
-    from sertools.models.weights import folders, huggingface
+    from sertools.models.weights import checkpoint, folders, huggingface
 
     path = Path(place)
     if not path.is_dir() or folders.is_own(path):
+        return True
+    if checkpoint.find_file(path) is not None and not (path / "model.safetensors").is_file():
         return True
     try:
         huggingface.read_config(path)
