@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from sertools.brains.base import DONE
 from sertools.brains.distributed import Ranks, resolve_device
 from sertools.brains.emotion2vec import Emotion2vecBrain, whole_optimizer
+from sertools.brains.emotion2vec_settings import refuse, refuse_audio, refuse_tokens
 from sertools.brains.options import LoopOptions, Schedule
 from sertools.brains.pretraining import Budget, pretraining_loader
 from sertools.brains.randomness import seed_weights
 from sertools.brains.settings import describe, fingerprint
 from sertools.brains.work import PretrainingWork
-from sertools.errors import ConfigError
 from sertools.files import write_json
 from sertools.models.emotion2vec import DecoderConfig, Distillation, Emotion2vec
 from sertools.models.encoder import SpeechEncoder
-from sertools.objectives.distillation import (
-    UTTERANCE_LOSSES,
-    UTTERANCE_REDUCTIONS,
-    UTTERANCE_TARGETS,
-)
 
-CHOICES = {
-    "utterance_loss": UTTERANCE_LOSSES,
-    "utterance_target": UTTERANCE_TARGETS,
-    "utterance_reduction": UTTERANCE_REDUCTIONS,
-    "token_dropout": ("released", "none"),
-    "mask_timing": ("after_crop", "before_crop"),
-    "wd_exclude": ("none", "norm_bias"),
-}
 SPEED_ONLY = {"checkpoint_minutes", "checkpoint_steps", "log_every", "tensorboard"}
 
 
@@ -122,9 +110,8 @@ class Emotion2vecPretrainer:
         tensorboard: bool = True,
     ):
         self.given: dict[str, Any] = {k: v for k, v in locals().items() if k != "self"}
-        _refuse(self.given)
-        self.seed = seed
-        self.budget = Budget(updates, epochs, batch_seconds, update_seconds, warmup_updates)
+        refuse(self.given, self._budget, lambda: self._options(1, 1))
+        self.seed, self.budget = seed, self._budget()
 
     def fit(self, work: PretrainingWork) -> None:
         """Train from wherever an earlier call stopped; leave `best/encoder` and `best/teacher`.
@@ -133,23 +120,20 @@ class Emotion2vecPretrainer:
             Interrupted: a stop was asked for; everything is saved.
             Diverged, Collapsed: the training went wrong.
             ConfigError: a checkpoint was written with other settings, or `start` does not fit.
+            DataError: clips are too short to be masked.
         """
         device = resolve_device(work.device)
         ranks = Ranks.start(device, work.rank, work.world_size)
         if ranks.share(all(path.is_file() for path in self.artefacts(work))):
             return
-        given, budget = self.given, self.budget
+        given, budget, model = self.given, self.budget, self._model(work)
+        refuse_audio(work, model.student.encoder, given["mask_share"])
         train = pretraining_loader(work, budget.batch_seconds, device, ranks)
         epochs, warmup = budget.count(len(train), ranks.world_size)
-        options = LoopOptions(
-            epochs=epochs, accumulation=budget.accumulation(ranks.world_size),
-            clip=given["clip"], select="loss", checkpoint_minutes=given["checkpoint_minutes"],
-            checkpoint_steps=given["checkpoint_steps"], log_every=given["log_every"],
-            find_unused_parameters=ranks.together, tensorboard=given["tensorboard"],
-        )
+        options = self._options(epochs, budget.accumulation(ranks.world_size), ranks.together)
         work.say(_told(work, epochs, len(train), options.accumulation))
         brain = Emotion2vecBrain(
-            self._model(work), work, device, ranks, options, Schedule("cosine", warmup),
+            model, work, device, ranks, options, Schedule("cosine", warmup),
             whole_optimizer(given["lr"], given["weight_decay"], tuple(given["betas"]),
                             given["eps"], given["wd_exclude"]),
             self._setup(work), objective=given,
@@ -165,11 +149,24 @@ class Emotion2vecPretrainer:
                    for name in ("config.json", "model.safetensors")]
         return [*weights, folder / "metrics.jsonl", folder / DONE, folder / "audio.json"]
 
+    def _budget(self) -> Budget:
+        return Budget(*(self.given[field.name] for field in dataclasses.fields(Budget)))
+
+    def _options(self, epochs: int, accumulation: int, together: bool = False) -> LoopOptions:
+        names = ("clip", "checkpoint_minutes", "checkpoint_steps", "log_every", "tensorboard")
+        return LoopOptions(
+            epochs=epochs, accumulation=accumulation, select="loss",
+            find_unused_parameters=together, **{name: self.given[name] for name in names},
+        )
+
     def _model(self, work: PretrainingWork) -> Distillation:
         given = self.given
         seed_weights(self.seed)
-        student = Emotion2vec(given["encoder"](), given["decoder"], given["context_layers"])
-        _check_tokens(student.encoder, given["utterance_loss"], work.say)
+        encoder = given["encoder"]()
+        # the data come normalised; what is published must do that to whatever it hears
+        encoder.config = dataclasses.replace(encoder.config, normalise_waveform=True)
+        refuse_tokens(encoder, given["utterance_loss"], work.say)
+        student = Emotion2vec(encoder, given["decoder"], given["context_layers"])
         options = ("utterance_loss", "utterance_target", "token_dropout")
         model = Distillation(student, **{name: given[name] for name in options})
         if given["start"]:
@@ -181,30 +178,6 @@ class Emotion2vecPretrainer:
     def _setup(self, work: PretrainingWork) -> dict[str, Any]:
         settings = {k: describe(v) for k, v in self.given.items() if k not in SPEED_ONLY}
         return {**settings, "utterances": fingerprint(work.dataset.ids)}
-
-
-def _refuse(given: Mapping[str, Any]) -> None:
-    problems = [f"{name}: {given[name]!r}; choose from {', '.join(choices)}"
-                for name, choices in CHOICES.items() if given[name] not in choices]
-    if given["mask_span"] < 1 or given["mask_span"] % 2 == 0:
-        problems.append(f"mask_span: {given['mask_span']}; give an odd number of frames")
-    if not 0 < given["mask_share"] < 1:
-        problems.append(f"mask_share: {given['mask_share']}; give more than 0, less than 1")
-    if given["clones"] < 1:
-        problems.append(f"clones: {given['clones']}; give 1 or more")
-    if not 0 <= given["ema_start"] <= given["ema_end"] <= 1:
-        problems.append(f"ema_start, ema_end: {given['ema_start']}, {given['ema_end']}; give "
-                        "0 <= start <= end <= 1")
-    if problems:
-        raise ConfigError("emotion2vec cannot be pretrained as configured", problems)
-
-
-def _check_tokens(encoder: SpeechEncoder, variant: str, say: Callable[[str], None]) -> None:
-    count = encoder.config.extra_tokens
-    if variant in ("chunk", "token") and not count:
-        raise ConfigError(f"utterance_loss: {variant} needs extra_tokens of 1 or more")
-    if variant == "token" and count > 1:
-        say(f"note: utterance_loss token reads the last of {count} tokens, as the released code")
 
 
 def _told(work: PretrainingWork, epochs: int, batches: int, accumulation: int) -> str:
