@@ -14,7 +14,7 @@ def pretrain(job) -> list[Path]:
     dataset = data.dataset(job.recipe, data_folder(job), trainer.seed)
     work = PretrainingWork(
         dataset=dataset,
-        summary=data.summary(),
+        summary=dataset.summary(),
         folder=job.folder,
         seed=trainer.seed,
         device=job.config.get("device", "auto"),
