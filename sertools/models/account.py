@@ -7,17 +7,35 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from sertools.errors import ConfigError
+from sertools.models.emotion2vec import Emotion2vec
 from sertools.models.encoder import SpeechEncoder
+from sertools.models.heads import EncoderWithHead, UtteranceHead
 from sertools.models.presets import PRESETS, build_encoder
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-REGISTRY: dict[str, Callable[[], nn.Module]] = {}
-"""Further models by name: what builds them. They must take (1, samples) waveforms."""
+
+def _emotion2vec(preset: str) -> Emotion2vec:
+    return Emotion2vec(build_encoder(preset))
+
+
+def _emotion2vec_plus(preset: str) -> EncoderWithHead:
+    encoder = build_encoder(preset)
+    return EncoderWithHead(encoder, UtteranceHead(1, encoder.dim, 9, "last", projection=None))
+
+
+REGISTRY: dict[str, Callable[[], nn.Module]] = {
+    "data2vec2_base": partial(_emotion2vec, "data2vec2_base"),
+    "emotion2vec_base": partial(_emotion2vec, "emotion2vec_base"),
+    "emotion2vec_plus_large": partial(_emotion2vec_plus, "emotion2vec_plus_large"),
+}
+"""Further models by name, or more than the encoder of the preset of that name: what builds them.
+They must take (1, samples) waveforms."""
 
 
 def describe(model: str | nn.Module, seconds: float = 10.0) -> dict[str, Any]:
@@ -42,8 +60,10 @@ def describe(model: str | nn.Module, seconds: float = 10.0) -> dict[str, Any]:
     model = model if isinstance(model, nn.Module) else find(model)
     macs = _macs(model, seconds)
     parts: dict[str, dict[str, Any]] = {}
+    inner = _inner(model)
     for parameter_name, parameter in model.named_parameters():
-        row = parts.setdefault(_part(parameter_name), {"parameters": 0, "trainable": 0})
+        part = _part(parameter_name.removeprefix(inner))
+        row = parts.setdefault(part, {"parameters": 0, "trainable": 0})
         row["parameters"] += parameter.numel()
         row["trainable"] += parameter.numel() * parameter.requires_grad
     for part, count in macs.items():
@@ -59,6 +79,11 @@ def describe(model: str | nn.Module, seconds: float = 10.0) -> dict[str, Any]:
     }
 
 
+def _inner(model: nn.Module) -> str:
+    """Return the prefix of an encoder inside the model, whose parts are told like the others."""
+    return "encoder." if isinstance(getattr(model, "encoder", None), SpeechEncoder) else ""
+
+
 def _part(name: str) -> str:
     """Return the part of the model that a parameter or module of this dotted name belongs to."""
     words = [word for word in name.split(".") if not word.isdigit()]
@@ -72,8 +97,11 @@ def _macs(model: nn.Module, seconds: float) -> dict[str, int]:
     with FlopCounterMode(display=False) as counter:
         skeleton(torch.zeros(1, round(seconds * rate), device="meta"))
     macs: dict[str, int] = {}
+    inner = _inner(model)
     for module, counts in counter.get_flop_counts().items():
-        name = module.partition(".")[2]
+        name = module.partition(".")[2].removeprefix(inner)
+        if f"{name}." == inner:
+            continue
         depth = 3 if name.startswith("blocks.") else 1
         if name and name.count(".") + 1 == depth:
             macs[_part(name)] = macs.get(_part(name), 0) + sum(counts.values()) // 2

@@ -159,8 +159,11 @@ class EncoderWithHead(nn.Module):
         super().__init__()
         self.encoder, self.head = encoder, head
 
-    def forward(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
-        """Return the outputs (B, num_outputs) of waveforms (B, L) with valid samples (B,)."""
+    def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return the outputs (B, num_outputs) of waveforms (B, L) with valid samples (B,).
+
+        Without `lengths` all samples are valid.
+        """
         one_layer = self.head.num_layers == 1
         encoded = self.encoder(waveforms, lengths, hidden=not one_layer)
         return self.head([encoded.last] if one_layer else encoded.hidden, encoded.lengths)

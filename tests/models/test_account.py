@@ -1,13 +1,15 @@
 """Parameters and multiply-accumulates, against transformers and against counts by hand."""
 
-
 import pytest
 import torch
 from sertools.errors import ConfigError
 from sertools.models import account
 from sertools.models.account import describe
+from sertools.models.emotion2vec import DecoderConfig, Emotion2vec
+from sertools.models.heads import UtteranceHead
 from sertools.models.presets import PRESETS, build_encoder
 from sertools.models.weights import save_encoder
+from sertools.models.weights.emotion2vec import save_official
 
 LARGE = {
     "feat_extract_norm": "layer",
@@ -126,3 +128,65 @@ def test_folders_and_registered_models_are_found(tmp_path, monkeypatch):
 def test_every_preset_is_described():
     for preset in PRESETS:
         assert describe(preset, seconds=1)["macs_per_second"] > 0
+
+
+EMOTION2VEC = {  # counted by hand from the published shapes
+    "cnn": 512 * 10 + 4 * 512 * 512 * 3 + 2 * 512 * 512 * 2 + 7 * 2 * 512,
+    "projection": lambda dim: 2 * 512 + 512 * dim + dim,
+    "position": lambda dim: 5 * (dim * dim // 16 * 19 + dim),
+    "block": lambda dim: 12 * dim * dim + 13 * dim,
+    "decoder": 384 * 48 * 7 + 3 * 384 * 24 * 7 + 4 * 384 + 384 * 768 + 768,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "dim", "heads", "tokens", "last", "count"),
+    [
+        ("emotion2vec_base", 768, 12, 10, "decoder", 93_790_988),
+        ("data2vec2_base", 768, 12, 0, "decoder", 93_783_308),
+        ("emotion2vec_plus_large", 1024, 16, 10, "head", 162_140_185),
+    ],
+)
+def test_emotion2vec_has_the_published_parameters_in_parts(name, dim, heads, tokens, last, count):
+    told = describe(name)
+    parts = {row["name"]: row["parameters"] for row in told["parts"]}
+    assert told["parameters"] == count
+    assert parts["frontend"] == EMOTION2VEC["cnn"] + EMOTION2VEC["projection"](dim)
+    assert parts["position"] == EMOTION2VEC["position"](dim)
+    blocks = sum(number for part, number in parts.items() if part.startswith("blocks "))
+    assert blocks == 12 * EMOTION2VEC["block"](dim)
+    assert parts.get("tokens", 0) == tokens * dim and parts["bias"] == heads
+    assert parts[last] == (EMOTION2VEC["decoder"] if last == "decoder" else 9 * dim + 9)
+    assert told["macs_per_second"] == pytest.approx(
+        sum(row["macs_per_second"] for row in told["parts"])
+    )
+    inner = {row["name"]: row["macs_per_second"] for row in describe(build(name))["parts"]}
+    for row in told["parts"]:  # the parts inside cost what they cost alone
+        if row["name"] != last:
+            assert row["macs_per_second"] == pytest.approx(inner[row["name"]]), row["name"]
+    frames = 499  # of 10 s
+    if last == "decoder":
+        wanted = frames * (384 * 48 * 7 + 3 * 384 * 24 * 7 + 384 * 768)
+        (cost,) = (row["macs_per_second"] for row in told["parts"] if row["name"] == "decoder")
+        assert cost * 10 == wanted
+
+
+def build(name):
+    with torch.device("meta"):
+        return build_encoder(name)
+
+
+@pytest.mark.parametrize(("dim", "count"), [(768, 197_892), (1024, 263_428)])
+def test_probes_have_the_published_parameters(dim, count):
+    head = UtteranceHead(1, dim, 4, layers="last", projection=256, activation="relu")
+    assert sum(parameter.numel() for parameter in head.parameters()) == count
+
+
+def test_checkpoint_files_are_counted(tmp_path):
+    encoder = build_encoder("emotion2vec_base", dim=32, num_layers=2, num_heads=2, ffn_dim=16,
+                            conv_dim=16, position_groups=4)  # fmt: skip
+    model = Emotion2vec(encoder, DecoderConfig(dim=16, groups=4), 1)
+    path = save_official(model, tmp_path / "emotion2vec_base.pt")
+    wanted = describe(encoder)
+    for source in (path, tmp_path):
+        assert describe(str(source))["parts"] == wanted["parts"]
