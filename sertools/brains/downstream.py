@@ -72,7 +72,8 @@ class DownstreamTrainer:
         normalise: zero mean and unit variance of every waveform (see `AudioReader`); encoders
             that were trained so do it themselves.
         sample_rate: of the waveforms, in Hz.
-        cache_megabytes: memory per loading process for decoded audio.
+        cache_megabytes: memory per loading process for decoded audio, or per training process for
+            cached frames.
         speeds: augmentation, percents of the speed; None for none.
         noise: augmentation, lowest and highest signal-to-noise ratio in dB; None for none.
         silences: augmentation, most silenced stretches per utterance; 0 for none.
@@ -215,7 +216,7 @@ class DownstreamTrainer:
     def _inputs(self, work: FoldWork, ranks: Ranks) -> AudioInputs | FeatureInputs:
         head = self.given["head"] or UtteranceHead
         if self.given["inputs"] == "features":
-            return FeatureInputs(work, head, ranks)
+            return FeatureInputs(work, head, ranks, self.given["cache_megabytes"])
         reader = {name: self.given[name] for name in
                   ("sample_rate", "crop", "crop_seconds", "normalise", "cache_megabytes")}
         return AudioInputs(work, head, self.given["encoder"], reader)

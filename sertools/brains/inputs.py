@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from sertools.brains.distributed import Ranks
+from sertools.brains.frames import HeldFeatures
 from sertools.brains.pooled import PooledFeatures, pooled_table
 from sertools.brains.work import FoldWork
 from sertools.data.audio import AudioReader
@@ -84,9 +85,10 @@ class FeatureInputs:
         work: the unit; `features` is the folder of the cache.
         head: builds the head.
         ranks: the processes of this training.
+        megabytes: memory for frames of a head that needs them all.
     """
 
-    def __init__(self, work: FoldWork, head: MakeHead, ranks: Ranks):
+    def __init__(self, work: FoldWork, head: MakeHead, ranks: Ranks, megabytes: float = 512):
         if work.features is None:
             raise ConfigError(
                 "the trainer wants features, but this recipe has no feature cache",
@@ -94,7 +96,7 @@ class FeatureInputs:
             )
         self.work, self.make_head, self.ranks = work, head, ranks
         self.cache = FeatureCache(work.features)
-        self._table = None
+        self._table, self._megabytes = None, megabytes
 
     def dataset(self, ids: Sequence[str], targets: Mapping | None, train: bool) -> Dataset:
         """Return the utterances; averaged over time if the head allows it."""
@@ -103,7 +105,9 @@ class FeatureInputs:
             raise DataError(f"the feature cache {self.cache.folder} is not of these utterances",
                             missing, "run stage features again")
         if not self.model(1).linear_before_pooling:
-            return FeatureDataset(self.cache, ids, targets)
+            held = HeldFeatures(self.cache, self._megabytes)
+            held.hold(ids)
+            return FeatureDataset(held, ids, targets)
         if self._table is None:
             self._table = pooled_table(self.cache, self.ranks)
         return PooledFeatures(self.cache, self._table, ids, targets)

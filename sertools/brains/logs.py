@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -65,10 +67,15 @@ class Sums:
         ))
 
 
+LATEST = 2.0
+"""Seconds that a finished epoch's line may wait, so that short epochs do not wait for the disk."""
+
+
 class Logs:
     """Curves of one training, written from its whole history every time.
 
-    A resumed training therefore leaves the same lines as an uninterrupted one.
+    A resumed training therefore leaves the same lines as an uninterrupted one. Nothing is lost
+    when a line waits: every checkpoint holds the history too.
 
     Args:
         folder: gets metrics.jsonl and tensorboard/.
@@ -80,18 +87,28 @@ class Logs:
         self.folder, self.main, self.tensorboard = folder, ranks.main, tensorboard
         self._writer = None
         self._drawn = 0
+        self._waiting: list[dict[str, Any]] | None = None
+        self._written = -math.inf
 
     def write(self, history: list[dict[str, Any]]) -> None:
-        """Publish the lines and draw what is new."""
-        if not self.main:
+        """Publish the lines and draw what is new, unless that was done a moment ago."""
+        self._waiting = history
+        if time.monotonic() - self._written >= LATEST:
+            self._publish()
+
+    def _publish(self) -> None:
+        history, self._waiting = self._waiting, None
+        if not self.main or history is None:
             return
         lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in history]
         write_text(self.folder / "metrics.jsonl", "".join(lines))
         if self.tensorboard:
             self._draw(history)
+        self._written = time.monotonic()
 
     def close(self) -> None:
-        """Flush the curves."""
+        """Publish what waits and flush the curves."""
+        self._publish()
         if self._writer is not None:
             self._writer.close()
 

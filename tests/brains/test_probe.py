@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from hyperpyyaml import load_hyperpyyaml
+from safetensors.torch import load_file
 from sertools.brains.base import SERBrain
+from sertools.brains.frames import HeldFeatures
 from sertools.brains.options import Cycle, Schedule
 from sertools.data.feature_cache import FeatureCache
 from sertools.errors import ConfigError
@@ -164,8 +166,6 @@ def test_the_block_says_what_was_released():
 
 
 def test_an_interrupted_probe_ends_with_the_same_bits(toy, work_of):
-    from safetensors.torch import load_file
-
     def trainer():
         return toy.feature_trainer(**RELEASED, epochs=13)
 
@@ -193,3 +193,33 @@ def test_contradictions_are_refused(toy):
     with pytest.raises(ConfigError) as caught:
         Cycle(up=0, down=2.5, peak=0.0, momentum=[0.9])
     assert len(caught.value.problems) == 4
+
+
+def test_frames_are_read_once_for_all_folds_as_far_as_they_fit(toy, work_of, tmp_path):
+    folder = toy.make_features(tmp_path)
+    cache = FeatureCache(folder)
+    first, second = HeldFeatures(cache, 512), HeldFeatures(FeatureCache(folder), 512)
+    first.hold(cache.ids[:5])
+    assert {id: first.get(id).data_ptr() for id in cache.ids[:5]} == {
+        id: second.get(id).data_ptr() for id in cache.ids[:5]}
+    for id in cache.ids:
+        assert torch.equal(first.get(id), cache.get(id)) and first.get(id).dtype == torch.float16
+        assert first.frames(id) == cache.frames(id) == cache.get(id).shape[1]
+    index = folder / "index.json"
+    index.write_bytes(index.read_bytes() + b"\n")
+    size = sum(cache.get(id).nbytes for id in cache.ids)
+    small = HeldFeatures(FeatureCache(folder), size / 2 / 2**20)
+    assert small.held == {}
+    small.hold(cache.ids)
+    held = sum(frames.nbytes for frames in small.held.values())
+    assert size / 2 - max(cache.get(id).nbytes for id in cache.ids) <= held <= size / 2
+    assert all(torch.equal(small.get(id), cache.get(id)) for id in cache.ids)
+
+
+def test_the_memory_for_frames_changes_nothing(toy, work_of):
+    for name, megabytes in (("none", 0), ("all", 512)):
+        toy.feature_trainer(**RELEASED, epochs=3, cache_megabytes=megabytes).fit(
+            work_of(name, "features"))
+    none, everything = (load_file(work_of(name).folder / "best/model.safetensors")
+                        for name in ("none", "all"))
+    assert all(torch.equal(none[name], everything[name]) for name in none)
