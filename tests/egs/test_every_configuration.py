@@ -9,13 +9,14 @@ import trees
 import trees_iemocap
 import trees_languages
 import trees_meld
+import trees_sentiment
 from recipes import copy_recipe, results_of, run_recipe
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGURATIONS = sorted(
     path.relative_to(REPOSITORY / "egs").as_posix()
     for path in REPOSITORY.glob("egs/*/hparams/*.yaml")
-    if not path.name.startswith("corpus")
+    if not path.name.startswith(("corpus", "prepare")) and path.parts[-3] != "pretrain"
 )
 BY_DEFAULT = [  # one of each system and each corpus; the others are `slow`
     "emodb/hparams/wavlm_probe.yaml", "mini/hparams/scratch_dimensions.yaml",
@@ -63,6 +64,7 @@ RELEASES = {
     "emodb": emodb, "ravdess": ravdess, "urdu": urdu, "emotiontts_ko": emotiontts_ko,
     "TEMPLATE": template, **trees_languages.FOR_RUNS,
     "iemocap": trees_iemocap.for_runs, "meld": trees_meld.for_runs,
+    **trees_sentiment.FOR_RUNS,
 }  # fmt: skip
 
 
@@ -72,7 +74,7 @@ def tiny_wavlm(tmp_path_factory) -> Path:
     from transformers import Wav2Vec2FeatureExtractor, WavLMConfig, WavLMModel
 
     folder = tmp_path_factory.mktemp("wavlm")
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+    sizes = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2,
              "intermediate_size": 64, "conv_dim": (16,) * 7, "num_conv_pos_embeddings": 16,
              "num_conv_pos_embedding_groups": 4}  # fmt: skip
     WavLMModel(WavLMConfig(**sizes)).save_pretrained(folder)
@@ -91,10 +93,11 @@ def shrink(text: str, encoder: Path) -> list:
         options += ["--seeds", "1,2,3"]
     if "classical" not in text:
         options += ["--trainer.epochs", 1]
-    if "scratch.yaml" in text:
-        options += ["--trainer.encoder.dim", 16]
+    if "scratch.yaml" in text and "load_upstream" not in text:
+        options += ["--trainer.encoder.dim", 24]
     for key in ENCODERS:
-        if text.partition(key.split(".")[-2] + ":")[2].lstrip().startswith("!name"):
+        block = text.partition(key.split(".")[-2] + ":")[2].lstrip()
+        if block.startswith("!name:sertools.models.upstream.load"):
             options += [f"--{key}", encoder]
     return options
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from sertools.models.encoder import Encoded, SpeechEncoder
 from sertools.models.precision import cast_matrices
+from sertools.models.presets import build_encoder
 from sertools.models.upstream.base import Upstream
 from torch import Tensor, nn
 
@@ -43,3 +46,21 @@ class OwnUpstream(Upstream):
     def encode(self, waveforms: Tensor, lengths: Tensor | None, hidden: bool) -> Encoded:
         """Encode as the package's encoders do."""
         return self.model(waveforms, lengths, hidden=hidden)
+
+
+def untrained_upstream(seed: int = 1, **settings: Any) -> OwnUpstream:
+    """Build a frozen encoder of random weights: what a pretrained one must be better than.
+
+    Args:
+        seed: of the weights.
+        settings: `preset` and other arguments of `build_encoder`.
+
+    Raises:
+        ConfigError: for a preset or a setting that does not exist.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = build_encoder(**settings).eval()
+    upstream = OwnUpstream(encoder)
+    upstream.origin = {"source": f"random weights of {settings.get('preset', 'small')}"}
+    return upstream
