@@ -138,6 +138,7 @@ def _run(upstream, jobs, folder, options, faults, device, should_stop, say, outc
     upstream.eval().to(device)
     upstream.settle(options.compute)
     said = began = time.monotonic()
+    heard = 0.0
     for batch, numbers, broken in load(jobs, pieces, batches, upstream.sample_rate,
                                        options.num_workers, device.type == "cuda"):
         if should_stop():
@@ -148,6 +149,7 @@ def _run(upstream, jobs, folder, options, faults, device, should_stop, say, outc
         if batch is None:
             continue
         chosen = [pieces[number] for number in numbers]
+        heard += float(batch.lengths.sum()) / upstream.sample_rate
         values = _encode(upstream, batch.to(device, True), [piece for _, piece in chosen], options)
         for (id, _), (value, frames) in zip(chosen, values, strict=True):
             whole = take(jobs[id], value, frames, options.level)
@@ -158,7 +160,7 @@ def _run(upstream, jobs, folder, options, faults, device, should_stop, say, outc
         if time.monotonic() - said > _SAY_EVERY:
             said = time.monotonic()
             say(f"{outcome.done} of {len(jobs)} utterances, "
-                f"{outcome.audio_seconds / (said - began):.0f} audio-seconds per second")
+                f"{heard / (said - began):.0f} audio-seconds per second")
 
 
 @torch.inference_mode()

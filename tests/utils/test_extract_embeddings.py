@@ -291,6 +291,29 @@ def test_long_files_in_windows(rate, models, tmp_path, capsys):
     np.testing.assert_allclose(np.load(tmp_path / "p/long.npy"), made.mean(0), atol=1e-5)
 
 
+def test_no_more_than_a_window_is_ever_read(models, tmp_path, capsys, monkeypatch):
+    from sertools.brains import pieces
+
+    soundfile.write(tmp_path / "long.wav", 0.1 * np.random.default_rng(0).standard_normal(
+        (8000 * 61, 2)), 8000)
+    lengths = []
+
+    def load(*arguments):
+        wave = load_audio(*arguments)
+        lengths.append(len(wave) / 16000)
+        return wave
+
+    monkeypatch.setattr(pieces, "load_audio", load)
+    arguments = ["--model", models / "conv", tmp_path / "long.wav", "--window-seconds", 10,
+                 "--overlap-seconds", 2]
+    run(capsys, *arguments, "--out", tmp_path / "o", "--level", "frame", "--batch-seconds", 25)
+    assert len(lengths) == 8 and max(lengths) <= 10 and sum(lengths) < 61 + 7 * 2 + 8
+    assert np.load(tmp_path / "o/long.npy").shape == (EMOTION2VEC.frames(61 * 16000), 32)
+    run(capsys, *arguments, "--out", tmp_path / "p", "--level", "frame", "--batch-seconds", 1)
+    np.testing.assert_allclose(
+        np.load(tmp_path / "o/long.npy"), np.load(tmp_path / "p/long.npy"), atol=1e-4)
+
+
 # resuming
 
 
