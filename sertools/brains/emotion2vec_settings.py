@@ -24,12 +24,13 @@ CHOICES = {
     "wd_exclude": ("none", "norm_bias"),
 }
 AT_LEAST = {
-    "context_layers": 0, "clones": 1, "mask_span": 1, "mask_share": 0, "mask_adjust": 0, "alpha": 0,
-    "frame_weight": 0, "ema_start": 0, "ema_end": 0, "ema_steps": 0, "updates": 1, "epochs": 1,
-    "batch_seconds": 0, "update_seconds": 0, "warmup_updates": 0, "lr": 0, "eps": 0,
-    "weight_decay": 0, "clip": 0, "guard_after": 0, "min_target_std": 0, "min_prediction_std": 0,
-    "keep_epochs": 1, "checkpoint_minutes": 0, "checkpoint_steps": 1, "log_every": 1,
+    "context_layers": 0, "clones": 1, "mask_span": 1, "mask_adjust": 0, "alpha": 0,
+    "frame_weight": 0, "ema_steps": 0, "weight_decay": 0, "guard_after": 0, "min_target_std": 0,
+    "min_prediction_std": 0, "keep_epochs": 1,
 }
+NUMBERS = (*AT_LEAST, "mask_share", "ema_start", "ema_end", "lr", "eps", "updates", "epochs",
+           "batch_seconds", "update_seconds", "warmup_updates", "clip", "checkpoint_minutes",
+           "checkpoint_steps", "log_every")
 WHOLE = {"context_layers", "clones", "mask_span", "ema_steps", "updates", "epochs",
          "warmup_updates", "guard_after", "keep_epochs", "checkpoint_steps", "log_every"}
 OPTIONAL = {"updates", "epochs", "clip", "keep_epochs", "checkpoint_steps"}
@@ -45,7 +46,7 @@ def refuse(given: Mapping[str, Any], *parts: Callable[[], object]) -> None:
     Raises:
         ConfigError: with all faults.
     """
-    problems = list(_numbers(given))
+    problems = list(_kinds(given))
     if not problems:
         problems += _sense(given)
         for make in parts:
@@ -59,16 +60,13 @@ def refuse(given: Mapping[str, Any], *parts: Callable[[], object]) -> None:
         raise ConfigError("emotion2vec cannot be pretrained as configured", problems)
 
 
-def _numbers(given: Mapping[str, Any]) -> Iterator[str]:
-    for name, least in AT_LEAST.items():
+def _kinds(given: Mapping[str, Any]) -> Iterator[str]:
+    for name in NUMBERS:
         value, kinds = given[name], int if name in WHOLE else int | float
         if value is None and name in OPTIONAL:
             continue
-        what = "a whole number" if name in WHOLE else "a number"
         if isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value):
-            yield f"{name}: {value!r} is not {what}"
-        elif value < least:
-            yield f"{name}: {value}; give {least} or more"
+            yield f"{name}: {value!r} is not a {'whole ' if name in WHOLE else ''}number"
     betas = given["betas"]
     if not isinstance(betas, list | tuple) or len(betas) != 2 or not all(
             isinstance(beta, int | float) and 0 <= beta < 1 for beta in betas):
@@ -76,11 +74,14 @@ def _numbers(given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _sense(given: Mapping[str, Any]) -> Iterator[str]:
+    for name, least in AT_LEAST.items():
+        if given[name] is not None and given[name] < least:
+            yield f"{name}: {given[name]}; give {least} or more"
     if given["mask_span"] % 2 == 0:
         yield f"mask_span: {given['mask_span']}; give an odd number of frames"
     if not 0 < given["mask_share"] < 1:
         yield f"mask_share: {given['mask_share']}; give more than 0, less than 1"
-    if not given["ema_start"] <= given["ema_end"] <= 1:
+    if not 0 <= given["ema_start"] <= given["ema_end"] <= 1:
         yield (f"ema_start, ema_end: {given['ema_start']}, {given['ema_end']}; give "
                "0 <= start <= end <= 1")
     for name in ("lr", "eps"):

@@ -313,20 +313,22 @@ def test_a_collapse_stops_with_words(work_of, tmp_path, name, part):
 def test_wrong_settings_are_refused_all_at_once():
     with pytest.raises(ConfigError) as caught:
         Emotion2vecPretrainer(
-            build_encoder, mask_span=4, mask_share=1.5, clones=2, utterance_loss="mean", alpha=2,
+            build_encoder, mask_span=4, mask_share=1.5, clones=0, utterance_loss="mean", alpha=2,
             ema_start=0.99, ema_end=0.9, updates=10, epochs=10, batch_seconds=0, lr=0,
             wd_exclude="bias", mask_timing="never", clip=0,
         )
     found = {problem.split(":")[0].split(" is ")[0] for problem in caught.value.problems}
-    assert found == {"mask_span", "mask_share", "ema_start, ema_end", "updates and epochs", "clip",
-                     "batch_seconds", "lr", "utterance_loss", "wd_exclude", "mask_timing"}
+    assert found == {"clones", "mask_span", "mask_share", "ema_start, ema_end", "clip",
+                     "updates and epochs", "batch_seconds", "lr", "utterance_loss", "wd_exclude",
+                     "mask_timing"}
     assert caught.value.exit_code == 2
 
 
 @pytest.mark.parametrize("changes, words", [
     ({"lr": "1e-4", "clones": 2.5}, ["clones: 2.5 is not a whole number",
                                      "lr: '1e-4' is not a number"]),
-    ({"alpha": -1, "log_every": 0}, ["alpha: -1; give 0 or more", "log_every: 0; give 1 or more"]),
+    ({"alpha": -1, "log_every": 0}, ["alpha: -1; give 0 or more",
+                                     "log_every is 0: give 1 or more"]),
     ({"betas": [0.9, 1.0]}, ["betas: [0.9, 1.0]; give two numbers of 0 or more, less than 1"]),
     ({"alpha": float("nan")}, ["alpha: nan is not a number"]),
     ({"updates": None}, ["updates and epochs: give one of them, and null for the other"]),
