@@ -57,7 +57,8 @@ def write_features(
         data_folder: folder that the records' paths start from.
         reader: reads audio at the encoder's sample rate, without random crops.
         folder: where caches are kept.
-        layers: "all" (the encoder's N + 1 depths), "last" (its final output), or depths.
+        layers: "all" (the encoder's N + 1 depths), "last" (its final output), or depths: 0 is the
+            input of the first block, -1 the output of the last one.
         batch_seconds: padded audio of a batch; changes speed and memory only.
         precision: of the computation, "fp32" or "bf16" (autocast).
         storage: of the files, "fp16", "bf16" or "fp32".
@@ -116,10 +117,12 @@ def _check(upstream, manifest, reader, layers: Layers, precision, storage) -> li
         wrong.append(
             f"the reader gives {reader.sample_rate} Hz, the encoder wants {upstream.sample_rate} Hz"
         )
-    depths: Any = list(range(upstream.num_layers + 1)) if layers == "all" else layers
-    known = set(range(upstream.num_layers + 1))
+    count = upstream.num_layers + 1
+    depths: Any = list(range(count)) if layers == "all" else layers
+    known = set(range(-count, count))
     if depths != "last" and (isinstance(depths, str) or not depths or not set(depths) <= known):
-        wrong.append(f"layers is {layers!r}: choose all, last or depths of 0 to {max(known)}")
+        wrong.append(f"layers is {layers!r}: choose all, last or depths of 0 to {max(known)} (or "
+                     f"of -1 down to {min(known)}, counted from the last)")
     if wrong:
         raise ConfigError("Features cannot be written like this.", wrong)
     unread = [id for id, record in manifest.items() if not record.audio_hash or not record.duration]
@@ -131,7 +134,7 @@ def _check(upstream, manifest, reader, layers: Layers, precision, storage) -> li
             unread,
             "run stage prepare, which reads every file",
         )
-    return None if depths == "last" else list(depths)
+    return None if depths == "last" else [depth % count for depth in depths]
 
 
 def _key(upstream, manifest, reader, depths, precision: str, storage: str) -> dict[str, Any]:

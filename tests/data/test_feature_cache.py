@@ -76,6 +76,14 @@ def small_shards(monkeypatch):
     monkeypatch.setattr(feature_writer, "SHARD_SECONDS", 8.0)
 
 
+def test_depths_may_be_counted_from_the_last(tmp_path):
+    backwards, forwards = (FeatureCache(write(tmp_path, layers=layers))
+                           for layers in ([-2, -1], [1, 2]))
+    assert backwards.folder == forwards.folder and backwards.num_layers == 2
+    with pytest.raises(ConfigError, match="-1 down to -3"):
+        write(tmp_path, layers=[-4])
+
+
 def test_features_are_those_of_each_utterance_alone(tmp_path):
     cache = FeatureCache(write(tmp_path), verify=True)
     assert (cache.num_layers, cache.dim, cache.frame_rate, len(cache)) == (3, 4, 10.0, 12)
