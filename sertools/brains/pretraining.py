@@ -9,7 +9,7 @@ from sertools.brains.distributed import Ranks
 from sertools.brains.loaders import make_loader
 from sertools.brains.work import PretrainingWork
 from sertools.data.batching import BucketBatchSampler
-from sertools.data.pretraining import CropToShortest
+from sertools.data.cropping import CropToShortest
 from sertools.errors import ConfigError
 from torch.utils.data import DataLoader
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sertools.data.pretraining import PretrainingDataset
+    from sertools.data.pretraining_dataset import PretrainingDataset
     from sertools.data.record import Record
 
 

@@ -15,6 +15,9 @@ from sertools.data.manifest import read_manifest
 from sertools.data.record import Record
 from sertools.errors import ConfigError, DataError
 
+INDEX = "index.json"
+"""Name of the file that closes a folder of shards."""
+
 
 @dataclass(frozen=True)
 class Prepared:

@@ -7,27 +7,21 @@ over the whole utterance before any cut.
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from sertools.data.batching import Batch, Example, collate
-from sertools.data.dataset import own_generator
 from sertools.data.feature_shards import digest
-from sertools.data.prepared import Prepared, check_audio, check_prepared, read_prepared
-from sertools.data.pretraining_dataset import (
-    PretrainingDataset,
-    Utterance,
-    check_utterances,
-)
+from sertools.data.prepared import INDEX, Prepared, check_audio, check_prepared, read_prepared
 from sertools.data.record import Record
-from sertools.data.shards import INDEX, AudioShards, ShardReader
 from sertools.errors import ConfigError
 from sertools.files import sha256
+
+if TYPE_CHECKING:
+    from sertools.data.pretraining_dataset import PretrainingDataset, Utterance
 
 _VERSION = 1
 """Raised when equal options and corpora give other waveforms."""
@@ -84,6 +78,14 @@ class PretrainingData:
                 or `exclude` names what there is not.
             DataError: audio is missing, an id occurs twice, shards are damaged, nothing is left.
         """
+        # Imported here, so that declaring and fingerprinting wait for no audio library.
+        from sertools.data.pretraining_dataset import (
+            PretrainingDataset,
+            Utterance,
+            check_utterances,
+        )
+        from sertools.data.shards import AudioShards, ShardReader
+
         sources, folders = self._places(base, data_folder)
         manifests = read_prepared(sources, _unfinished(folders))
         opened = [AudioShards(folder) for folder in folders]
@@ -197,43 +199,6 @@ class PretrainingData:
                                 f"{f', the nearest is {near[0]!r}' if near else ''}")
         if problems:
             raise ConfigError("`exclude` names what there is not", problems)
-
-
-class CropToShortest:
-    """Collate examples by cutting all to the shortest, at random places, without any padding.
-
-    The place depends on (seed, epoch, utterance) alone, so neither workers nor an interruption
-    change it. Where the waveforms were cut before, the two places are independent.
-
-    Args:
-        seed: of the places.
-        hop: the length is rounded down to a multiple of this many samples, unless that is nothing.
-        padded: True pads with zeros instead, as `collate` does.
-    """
-
-    def __init__(self, seed: int, hop: int = 1, padded: bool = False):
-        if hop < 1:
-            raise ConfigError(f"hop: {hop} is below 1 sample")
-        self.seed, self.hop, self.padded, self.epoch = seed, hop, padded, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose places are drawn."""
-        self.epoch = epoch
-
-    def __call__(self, examples: Sequence[Example]) -> Batch:
-        """Return a batch whose waveforms (samples,) all have the same length."""
-        if self.padded:
-            return collate(examples)
-        shortest = min(len(example.inputs) for example in examples)
-        length = shortest // self.hop * self.hop or shortest
-        return collate([dataclasses.replace(example, inputs=self._cut(example, length))
-                        for example in examples])
-
-    def _cut(self, example: Example, length: int) -> torch.Tensor:
-        spare = len(example.inputs) - length
-        generator = own_generator("shortest", self.seed, self.epoch, example.id)
-        first = int(torch.randint(spare + 1, (1,), generator=generator))
-        return example.inputs[first:first + length]
 
 
 def _below(root: str | Path, path: str) -> Path:

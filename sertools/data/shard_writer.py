@@ -21,8 +21,8 @@ import soundfile
 from sertools.data.audio import load_audio
 from sertools.data.dataset import own_generator
 from sertools.data.feature_shards import digest, read_sealed, shard_fault, write_sealed
+from sertools.data.prepared import INDEX
 from sertools.data.record import Record
-from sertools.data.shards import INDEX
 from sertools.errors import ConfigError, DataError, Interrupted
 from sertools.files import publish, remove_leftovers, sha256
 

@@ -18,11 +18,11 @@ from typing import Any, BinaryIO
 
 from sertools.data.audio import AudioReader, load_audio
 from sertools.data.feature_shards import read_sealed, shard_fault
+from sertools.data.prepared import INDEX
 from sertools.data.record import Record
 from sertools.errors import DataError
 from torch import Tensor
 
-INDEX = "index.json"
 _OPEN_FILES = 64
 _AGAIN = ("run the same utils/make_shards.py command again; it checks every shard and writes "
           "only what is damaged")

@@ -10,9 +10,10 @@ import torch
 from hyperpyyaml import load_hyperpyyaml
 from sertools.brains.loaders import begin_epoch, make_loader
 from sertools.data.batching import BucketBatchSampler, Example
+from sertools.data.cropping import CropToShortest
 from sertools.data.dataset import own_generator
 from sertools.data.manifest import read_manifest, write_manifest
-from sertools.data.pretraining import CropToShortest, PretrainingData
+from sertools.data.pretraining import PretrainingData
 from sertools.data.record import Record
 from sertools.errors import ConfigError, DataError
 
