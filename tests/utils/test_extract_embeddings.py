@@ -314,6 +314,25 @@ def test_no_more_than_a_window_is_ever_read(models, tmp_path, capsys, monkeypatc
         np.load(tmp_path / "o/long.npy"), np.load(tmp_path / "p/long.npy"), atol=1e-4)
 
 
+@pytest.mark.slow
+def test_a_model_that_hears_thirty_seconds(tmp_path, capsys):
+    import transformers
+
+    transformers.WhisperModel(transformers.WhisperConfig(
+        d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, num_mel_bins=20,
+        vocab_size=100, pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1,
+    )).save_pretrained(tmp_path / "whisper")
+    transformers.WhisperFeatureExtractor(feature_size=20).save_pretrained(tmp_path / "whisper")
+    soundfile.write(tmp_path / "long.wav", 0.1 * np.random.default_rng(0).standard_normal(
+        16000 * 41), 16000)
+    arguments = ["--model", tmp_path / "whisper", tmp_path / "long.wav", "--level", "frame"]
+    code, _, err = run(capsys, *arguments, "--out", tmp_path / "o", "--window-seconds", 60)
+    assert code == 2 and "hears 30 s at most" in err
+    assert run(capsys, *arguments, "--out", tmp_path / "o")[0] == 0
+    assert np.load(tmp_path / "o/long.npy").shape == (41 * 50, 16)
+
+
 # resuming
 
 
