@@ -43,9 +43,11 @@ def test_recipes_scripts_and_options_exist(page):
             assert (REPOSITORY / script).is_file(), line
         if "run.py" not in line:
             continue
+        elsewhere = re.search(r"cd (\S+) && python run", line)
+        here = folder / elsewhere[1] if elsewhere else folder
         for file in re.findall(r"hparams/\S+\.yaml", line):
-            assert (folder / file).is_file(), line
-            keys = (folder / file).read_text(encoding="utf-8")
+            assert (here / file).is_file(), line
+            keys = (here / file).read_text(encoding="utf-8")
             for option in re.findall(r" --([a-z_-]+)(?=[ .=]|$)", line.split("--launcher")[0]):
                 known = f"--{option}" in help_text or f"{option.replace('-', '_')}:" in keys
                 assert known, f"{line}: --{option}"
