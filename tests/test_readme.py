@@ -44,7 +44,7 @@ def test_recipes_scripts_and_options_exist(page):
         if "run.py" not in line:
             continue
         elsewhere = re.search(r"cd (\S+) && python run", line)
-        here = folder / elsewhere[1] if elsewhere else folder
+        here = page.parent / elsewhere[1] if elsewhere else folder
         for file in re.findall(r"hparams/\S+\.yaml", line):
             assert (here / file).is_file(), line
             keys = (here / file).read_text(encoding="utf-8")
