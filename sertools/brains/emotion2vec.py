@@ -12,6 +12,7 @@ from sertools.data.batching import Batch
 from sertools.errors import UserError
 from sertools.models.emotion2vec import Distillation, Distilled
 from sertools.models.weights import save_encoder
+from sertools.models.weights.heard import Heard
 from sertools.objectives.distillation import decay, follow, frame_loss, spread, utterance_loss
 from sertools.objectives.masking import block_mask, crop_masks
 from speechbrain.core import Stage
@@ -30,14 +31,17 @@ class Emotion2vecBrain(SERBrain):
 
     Args:
         objective: values of `Emotion2vecPretrainer`, by name.
+        heard: the corpora that the encoder has heard in the end, and their speakers.
         rest: arguments of `SERBrain`; the model is a `Distillation`.
     """
 
     loss_parts = PARTS
 
-    def __init__(self, *rest: Any, objective: dict[str, Any], **more: Any):
+    def __init__(
+        self, *rest: Any, objective: dict[str, Any], heard: Heard | None = None, **more: Any
+    ):
         super().__init__(*rest, **more)
-        self.objective = objective
+        self.objective, self.heard = objective, heard
         self.raw_model: Distillation
 
     def compute_forward(self, batch: Batch, stage: Stage) -> Distilled:
@@ -105,14 +109,15 @@ class Emotion2vecBrain(SERBrain):
 
     def write_best(self, folder: Path) -> None:
         """Write the student and the teacher as encoders that any recipe can load."""
-        save_encoder(self.raw_model.student.encoder, folder / "encoder")
-        save_encoder(self.raw_model.teacher_encoder(), folder / "teacher")
+        save_encoder(self.raw_model.student.encoder, folder / "encoder", self.heard)
+        save_encoder(self.raw_model.teacher_encoder(), folder / "teacher", self.heard)
 
     def end_epoch(self, epoch: int) -> None:
         """Keep the student of every so many epochs, for learning curves."""
         every = self.objective["keep_epochs"]
         if every and epoch % every == 0 and self.ranks.main:
-            save_encoder(self.raw_model.student.encoder, self.folder / f"epoch{epoch:04d}")
+            folder = self.folder / f"epoch{epoch:04d}"
+            save_encoder(self.raw_model.student.encoder, folder, self.heard)
 
 
 def whole_optimizer(lr: float, weight_decay: float, betas: tuple[float, float], eps: float,

@@ -19,6 +19,7 @@ from sertools.brains.work import PretrainingWork
 from sertools.files import write_json
 from sertools.models.emotion2vec import DecoderConfig, Distillation, Emotion2vec
 from sertools.models.encoder import SpeechEncoder
+from sertools.models.weights.heard import Heard, pretrained_on
 
 SPEED_ONLY = {"checkpoint_minutes", "checkpoint_steps", "log_every", "tensorboard"}
 
@@ -136,7 +137,7 @@ class Emotion2vecPretrainer:
             model, work, device, ranks, options, Schedule("cosine", warmup),
             whole_optimizer(given["lr"], given["weight_decay"], tuple(given["betas"]),
                             given["eps"], given["wd_exclude"]),
-            self._setup(work), objective=given,
+            self._setup(work), objective=given, heard=self._heard(work),
         )
         brain.learn(train)
         if ranks.main:
@@ -174,6 +175,11 @@ class Emotion2vecPretrainer:
 
             load_start(given["start"], model)
         return model
+
+    def _heard(self, work: PretrainingWork) -> Heard:
+        """Return what the encoder has heard in the end: this audio, and that of its start."""
+        start = self.given["start"]
+        return {**(pretrained_on(start) if start else {}), **work.dataset.heard()}
 
     def _setup(self, work: PretrainingWork) -> dict[str, Any]:
         settings = {k: describe(v) for k, v in self.given.items() if k not in SPEED_ONLY}

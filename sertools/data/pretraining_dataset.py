@@ -92,6 +92,19 @@ class PretrainingDataset(AudioDataset):
             "speakers": len({record.speaker for record in records} - {None}),
         } for corpus, records in sorted(self._corpora.items())}, "left_out": self._left_out}
 
+    def heard(self) -> dict[str, list[str] | None]:
+        """Return the speakers of each corpus that is used, None where one is unknown.
+
+        A corpus goes by its own name, which all its ids begin with, not by that of its source.
+        """
+        found: dict[str, set[str | None]] = defaultdict(set)
+        for source, records in self._corpora.items():
+            names = {record.id.partition("-")[0] for record in records}
+            name = names.pop() if len(names) == 1 else source
+            found[name] |= {record.speaker for record in records}
+        return {name: None if None in speakers else sorted(map(str, speakers))
+                for name, speakers in sorted(found.items())}
+
     def describe(self) -> list[str]:
         """Return the summary as a few lines of text."""
         summary = self.summary()

@@ -191,6 +191,7 @@ def _protocol(meta: ReportMeta) -> dict[str, Any]:
         "own_table": bool(reasons),
         "reasons": reasons,
         "warnings": list(meta.warnings),
+        "in_domain_pretraining": meta.in_domain_pretraining,
     }
 
 

@@ -50,6 +50,8 @@ class ReportMeta:
     """What leaks, in words; empty when nothing does."""
     warnings: list[str] = field(default_factory=list)
     """What else makes the numbers hard to compare, e.g. that only a subset of a corpus was used."""
+    in_domain_pretraining: bool = False
+    """Whether the encoder heard this corpus's audio before; the warnings say it in words."""
     language: str | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     """command, config_hash, commit, dirty, versions."""

@@ -122,7 +122,7 @@ def report() -> Stage:
         "report",
         "sertools.stages.report:report",
         does="all folds and seeds -> RESULTS.md, results.json, report.html",
-        keys=("corpus", "protocol", "seeds"),
+        keys=("corpus", "protocol", "seeds", "upstream", "trainer"),
         after=("prepare", "train", "evaluate"),
         needs=("corpus",),
     )

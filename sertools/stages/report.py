@@ -9,12 +9,14 @@ from sertools.brains.cost import COST
 from sertools.data.folds import read_folds
 from sertools.data.prepare import SUMMARY
 from sertools.files import read_json
+from sertools.models.weights.heard import in_domain
 from sertools.report.aggregate import aggregate
 from sertools.report.terminal import print_report
 from sertools.report.units import ReportMeta, UnitResult
 from sertools.report.write import write_report
 from sertools.scoring.predictions import read_predictions
 from sertools.stages.evaluate import DEV, SCORES, TEST
+from sertools.stages.sources import sources
 from sertools.stages.unit import prepared
 
 TRAINING_FACTS = ("parameters", "seconds", "device", "best_epoch", "finished")
@@ -28,6 +30,7 @@ def report(job) -> list[Path]:
     summary = read_json(prepared(job, SUMMARY))
     units = [_unit(job, fold, seed) for fold, seed in job.units]
     trained = [_facts(job, fold, seed).get("flags", []) for fold, seed in job.units]
+    heard = _in_domain(job, corpus.name, {item.speaker for unit in units for item in unit.test})
     meta = ReportMeta(
         tag=job.tag,
         system=job.system,
@@ -36,7 +39,8 @@ def report(job) -> list[Path]:
         protocol=split.protocol,
         protocol_name=split.name,
         flags=[*split.flags, *dict.fromkeys(flag for flags in trained for flag in flags)],
-        warnings=[*summary.get("warnings", []), *split.notes],
+        warnings=[*heard, *summary.get("warnings", []), *split.notes],
+        in_domain_pretraining=bool(heard),
         folds=[fold.name for fold in split.folds],
         seeds=job.config.get("seeds") or [1],
         provenance=job.provenance(),
@@ -47,6 +51,12 @@ def report(job) -> list[Path]:
     print_report(results)
     job.say(f"written: {', '.join(str(path) for path in outputs)}")
     return outputs
+
+
+def _in_domain(job, corpus: str, speakers: set[str | None]) -> list[str]:
+    """Say for each pretrained encoder of the configuration whether it knows the corpus's audio."""
+    said = [in_domain(source, corpus, speakers) for source in sources(job.config)]
+    return [text for text in dict.fromkeys(said) if text]
 
 
 def _unit(job, fold: str, seed: int) -> UnitResult:

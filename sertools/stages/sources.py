@@ -19,9 +19,7 @@ def fingerprint(config: Mapping) -> str | None:
     Sizes and blocks spread over each file count, times do not: a copy is the same weights. None
     without a local source; what a hub's id stands for does not change under its revision.
     """
-    recipe = getattr(config, "recipe", Path())
-    files = [file for source in sorted(set(_sources(dict(config))))
-             for file in _files(root(source, recipe))]
+    files = [file for source in sources(config) for file in _files(source)]
     if not files:
         return None
     digest = hashlib.blake2b(digest_size=16)
@@ -33,6 +31,12 @@ def fingerprint(config: Mapping) -> str | None:
                 stream.seek(max(size - BLOCK, 0) * number // (BLOCKS - 1))
                 digest.update(stream.read(BLOCK))
     return digest.hexdigest()
+
+
+def sources(config: Mapping) -> list[str]:
+    """Return what the configuration names as `source`; a path of the recipe's as from anywhere."""
+    recipe = getattr(config, "recipe", Path())
+    return [root(source, recipe) for source in sorted(set(_sources(dict(config))))]
 
 
 def _sources(value: Any) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Pretraining hears every utterance it should, cut where seed, epoch and name say, never padded."""
 
+import dataclasses
 import json
 import shutil
 
@@ -101,6 +102,21 @@ def test_summary_counts_what_is_used_and_what_is_not(two):
     assert data.describe()[0].startswith("a: 5 utterances, 0.00 h, 2 speakers")
     assert "left out: shorter than 0.5 s: a 1, b 1" in data.describe()
     assert "b-1" not in data.ids and "b-2" in data.ids
+
+
+def test_what_is_heard_goes_by_the_corpus_own_name(two):
+    """A source may be named freely; ids begin with the corpus' name."""
+    assert dataset(two, exclude=["b/s1"]).heard() == {"a": ["s0", "s1"], "b": ["s0"]}
+    assert dataset(two, exclude=["b"]).heard() == {"a": ["s0", "s1"]}
+    path = two / "egs/b/data/all/utts.json"
+    records = [dataclasses.replace(record, id=f"a-more-{record.id}", speaker="s9")
+               for record in read_manifest(path).values()]
+    write_manifest(path, records)
+    assert dataset(two).heard() == {"a": ["s0", "s1", "s9"]}
+    records[1:] = [dataclasses.replace(record, id=f"{number}-x", speaker=None)
+                   for number, record in enumerate(records[1:])]
+    write_manifest(path, records)
+    assert dataset(two).heard() == {"a": ["s0", "s1"], "b": None}
 
 
 def test_an_excluded_corpus_is_neither_heard_nor_needed(two):

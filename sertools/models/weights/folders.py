@@ -11,7 +11,10 @@ from sertools.files import publish, read_json, write_json
 from sertools.models.config import EncoderConfig
 from sertools.models.encoder import SpeechEncoder
 from sertools.models.weights.assemble import assemble
+from sertools.models.weights.heard import Heard, pretrained_on
 from sertools.models.weights.read import read_safetensors
+
+__all__ = ["is_own", "load_folder", "pretrained_on", "save_encoder"]
 
 FORMAT = "sertools-encoder-1"
 """Value of `format` in config.json; the number grows when names or meanings change."""
@@ -25,12 +28,22 @@ def is_own(folder: Path) -> bool:
         return False
 
 
-def save_encoder(encoder: SpeechEncoder, folder: str | Path) -> Path:
-    """Publish structure and weights of `encoder` as `folder`."""
+def save_encoder(
+    encoder: SpeechEncoder, folder: str | Path, pretrained_on: Heard | None = None
+) -> Path:
+    """Publish structure and weights of `encoder` as `folder`.
+
+    Args:
+        encoder: of this package.
+        folder: replaced as a whole.
+        pretrained_on: the corpora that it has heard, kept in config.json for reports.
+    """
     tensors = {name: value.detach().cpu() for name, value in encoder.state_dict().items()}
     with publish(folder) as temporary:
         temporary.mkdir()
-        write_json(temporary / "config.json", {"format": FORMAT, **encoder.config.to_dict()})
+        known = {} if pretrained_on is None else {"pretrained_on": pretrained_on}
+        config = {"format": FORMAT, **encoder.config.to_dict(), **known}
+        write_json(temporary / "config.json", config)
         save_file(tensors, temporary / "model.safetensors", metadata={"format": "pt"})
     return Path(folder)
 
@@ -46,6 +59,7 @@ def load_folder(folder: Path, **overrides: Any) -> SpeechEncoder:
         raise ConfigError(
             f"{folder}: written by another version of sertools.", remedy="update sertools"
         )
+    values.pop("pretrained_on", None)  # no part of the structure
     config = EncoderConfig.from_dict({**values, **overrides}, str(folder / "config.json"))
     tensors = read_safetensors(folder / "model.safetensors")
     return assemble(config, tensors, {"": ""}, (), str(folder), taps_last=False)
