@@ -22,7 +22,7 @@ BY_DEFAULT = [  # one of each system and each corpus; the others are `slow`
     "emodb/hparams/wavlm_probe.yaml", "mini/hparams/scratch_dimensions.yaml",
     "ravdess/hparams/song_classical.yaml", "ravdess/hparams/wavlm_finetune.yaml",
     "urdu/hparams/classical.yaml", "emotiontts_ko/hparams/classical.yaml",
-    "aesdd/hparams/classical.yaml",
+    "aesdd/hparams/classical.yaml", "emodb/hparams/emotion2vec_plus.yaml",
 ]  # fmt: skip
 LEAKY_OFFICIAL_PARTS = ("resd", "meld")  # the release's own parts share speakers or dialogues
 SUBSET = ["--corpus.allow_subset", "true", "--corpus.min_seconds", 0.01]
@@ -91,7 +91,7 @@ def shrink(text: str, encoder: Path) -> list:
             options += [f"--folds.{key}", value]
     if "kind: official" in text:  # a single fold
         options += ["--seeds", "1,2,3"]
-    if "classical" not in text:
+    if "classical" not in text and "emotion2vec_plus" not in text:
         options += ["--trainer.epochs", 1]
     if "scratch.yaml" in text and "load_upstream" not in text:
         options += ["--trainer.encoder.dim", 24]
@@ -107,12 +107,14 @@ def shrink(text: str, encoder: Path) -> list:
     for name in CONFIGURATIONS
 ])  # fmt: skip
 def test_configuration_runs_from_raw_files_to_a_report(
-    repository, tmp_path, tiny_wavlm, configuration
+    repository, tmp_path, tiny_wavlm, tiny_plus, configuration
 ):
     name, _, file = configuration.partition("/")
     recipe = copy_recipe(repository, name, tmp_path)
     text = (recipe / file).read_text()
     options = [file, *SUBSET, *shrink(text, tiny_wavlm)]
+    if "trainers/emotion2vec_plus" in text:
+        options += ["--trainer.source", tiny_plus]
     if name == "mini":
         options += ["--synthesis.speakers", 6, "--synthesis.utterances", 2]
     else:
