@@ -23,7 +23,7 @@ _GENERATED = "<!-- Made by code from results.json; do not edit. -->"
 def one_experiment(results: dict[str, Any]) -> str:
     """Return the RESULTS.md of one experiment."""
     names = results["experiment"]
-    parts = [_GENERATED, f"# {_inline(names['system'])} on {_inline(names['corpus'])}"]
+    parts = [_GENERATED, f"# {_inline(text.system(results))} on {_inline(names['corpus'])}"]
     parts += [f"> **{_inline(note)}**" for note in text.notes(results)]
     parts.append(f"Protocol `{results['protocol']['name']}`: {text.setting(results)}")
     parts += [_section(scores_table(results)), _inline(text.interval_note(results))]
@@ -45,14 +45,14 @@ def many_experiments(several: Sequence[dict[str, Any]], title: str = "Results") 
         parts += [_section(experiments_table(chosen, heading))]
         if chosen[0]["protocol"]["own_table"]:
             reasons = [
-                f"- {_inline(r['experiment']['system'])}: {_inline('; '.join(_reasons(r)))}"
+                f"- {_inline(text.system(r))}: {_inline('; '.join(_reasons(r)))}"
                 for r in chosen
             ]
             parts.append("Why they stand apart:\n\n" + "\n".join(reasons))
     parts.append("## How to get these numbers again")
     for results in several:
         names = results["experiment"]
-        parts.append(f"### {_inline(names['system'])} on {_inline(names['corpus'])}")
+        parts.append(f"### {_inline(text.system(results))} on {_inline(names['corpus'])}")
         parts += [_inline(text.interval_note(results)), _provenance(results)]
     parts.append(_definitions(dict.fromkeys(m for r in several for m in r["metrics"])))
     return "\n\n".join(parts) + "\n"

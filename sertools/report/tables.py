@@ -141,7 +141,7 @@ def experiment_row(
     """Return the cells of one experiment, as `experiments_table` heads them, without notes."""
     summary, coverage = results["summary"], results["coverage"]
     names = results["experiment"]
-    row = [names["system"], names["corpus"], results["protocol"]["name"]]
+    row = [text.system(results), names["corpus"], results["protocol"]["name"]]
     for name in metrics:
         row.append(text.with_interval(name, summary[name]) if name in summary else text.NONE)
     first = summary.get(metrics[0]) or dict.fromkeys(
@@ -174,7 +174,8 @@ def brief_table(several: Sequence[dict[str, Any]], title: str, narrow: bool = Fa
     header += ["chance", "folds"] if narrow else ["chance", "folds", "seeds"]
     table = Table(title, header, words=len(words))
     for results in several:
-        names = {**results["experiment"], "protocol": results["protocol"]["name"]}
+        names = {**results["experiment"], "system": text.system(results),
+                 "protocol": results["protocol"]["name"]}
         summary, coverage = results["summary"], results["coverage"]
         row = [*(names[word] for word in words), text.with_interval(first, summary[first])]
         row += [text.number(name, summary.get(name, {}).get("pooled")) for name in others]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -96,6 +97,24 @@ def duration(seconds: float | None) -> str:
 def count(value: int | None) -> str:
     """Write a whole number with thin groups of three."""
     return NONE if value is None else f"{value:,}".replace(",", "\u202f")
+
+
+def system(results: dict[str, Any]) -> str:
+    """Return an experiment's name: its configuration, and the settings that differ from it."""
+    words = shlex.split(str((results.get("provenance") or {}).get("command") or ""))
+    pairs = zip(words, words[1:], strict=False)
+    changed = [f"{key[2:].rpartition('trainer.')[2]}={_end_of(value)}" for key, value in pairs
+               if key.startswith("--") and key.lstrip("-") not in _TOLD_ELSEWHERE]
+    return " ".join([results["experiment"]["system"], *changed])
+
+
+_TOLD_ELSEWHERE = {"data_folder", "data-folder", "fold", "seed", "seeds", "protocol"}
+
+
+def _end_of(value: str) -> str:
+    """Return the last three parts of a path, anything else as it is."""
+    parts = value.split("/")
+    return "/".join(["…", *parts[-3:]]) if len(parts) > 4 else value
 
 
 def setting(results: dict[str, Any]) -> str:
