@@ -92,13 +92,16 @@ def what_counts(recipe):
 def start(recipe):
     return subprocess.Popen(
         [sys.executable, "run.py", *COMMAND], cwd=recipe, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
 
 
-def wait_for_checkpoint(recipe, number, process):
-    pattern = f"exp/*/pretrain/checkpoints/CKPT+{number:06d}"
-    while process.poll() is None and not list(recipe.glob(pattern)):
+def wait_for_training(recipe, process):
+    """Wait until a process prints that it trains, and a checkpoint is there."""
+    while process.poll() is None and "updates, " not in process.stdout.readline():
+        pass
+    while process.poll() is None and not list(recipe.glob("exp/*/pretrain/checkpoints/CKPT+*")):
         time.sleep(0.01)
 
 
@@ -113,7 +116,7 @@ def test_pretraining_ends_with_two_encoders_and_is_done(whole):
 def test_stopped_by_a_signal_the_same_command_goes_on(repository, tmp_path, whole):
     recipe = make_recipe(repository, tmp_path)
     process = start(recipe)
-    wait_for_checkpoint(recipe, 2, process)
+    wait_for_training(recipe, process)
     process.send_signal(signal.SIGTERM)
     printed, _ = process.communicate(timeout=120)
     assert process.returncode not in (0, 1) and "run the same command to go on" in printed
@@ -127,7 +130,7 @@ def test_killed_at_random_moments_it_ends_the_same(repository, tmp_path, whole):
     recipe, draw, killed = make_recipe(repository, tmp_path), random.Random(4), 0
     for _ in range(6):
         process = start(recipe)
-        wait_for_checkpoint(recipe, 1, process)
+        wait_for_training(recipe, process)
         time.sleep(draw.uniform(0, 1.5))
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
