@@ -1,6 +1,8 @@
 """The linear probe of emotion2vec: the released recipe, beside an obvious loop in plain PyTorch."""
 
+import dataclasses
 import functools
+import json
 import math
 from pathlib import Path
 
@@ -12,6 +14,9 @@ from sertools.brains.base import SERBrain
 from sertools.brains.frames import HeldFeatures
 from sertools.brains.options import Cycle, Schedule
 from sertools.data.feature_cache import FeatureCache
+from sertools.data.folds import Folds
+from sertools.data.protocol import make_folds
+from sertools.data.record import Record
 from sertools.errors import ConfigError
 from sertools.models.heads import UtteranceHead
 from torch import nn
@@ -223,3 +228,50 @@ def test_the_memory_for_frames_changes_nothing(toy, work_of):
     none, everything = (load_file(work_of(name).folder / "best/model.safetensors")
                         for name in ("none", "all"))
     assert all(torch.equal(none[name], everything[name]) for name in none)
+
+
+def paper_folds(kind, dev, share):
+    """Return utterances of four speakers and classes, and their folds under `paper`."""
+    records = {f"c-{number:03d}": Record(
+        id=f"c-{number:03d}", path="x.wav", label="abcd"[number % 4], speaker=f"s{number // 60}",
+        session=f"S{number // 60}") for number in range(240)}
+    more = {"count": 10} if kind == "random" else {"group": "session"}
+    folds = Folds(kind, paper_dev=dev, paper_dev_share=share, **more)
+    return records, make_folds(records, folds, "paper")
+
+
+@pytest.mark.parametrize(("kind", "count", "train", "dev", "test"), [
+    ("random", 10, 192, 24, 24), ("leave_one_out", 4, 144, 36, 60)])
+def test_a_random_dev_part_comes_from_the_training_part(kind, count, train, dev, test):
+    """Ten random folds of 80 / 10 / 10 %; sessions with 20 % of the rest to select on (val20)."""
+    records, folds = paper_folds(kind, "random", 1 / 9 if kind == "random" else 0.2)
+    assert len(folds) == count
+    for fold in folds:
+        assert (len(fold.train), len(fold.dev), len(fold.test)) == (train, dev, test)
+        assert {*fold.train, *fold.dev, *fold.test} == set(records)
+        assert {records[id].speaker for id in fold.dev} <= {records[id].speaker
+                                                            for id in fold.train}
+    assert sorted(id for fold in folds for id in fold.test) == sorted(records)
+    assert "speakers shared by train and dev" in folds.flags
+    assert "selected on the test fold" not in folds.flags
+
+
+@pytest.mark.parametrize("kind", ["random", "leave_one_out"])
+def test_the_starred_rows_select_on_the_test_part(kind):
+    records, folds = paper_folds(kind, "test", 0.2)
+    for fold in folds:
+        assert fold.dev == fold.test and {*fold.train, *fold.test} == set(records)
+    assert "selected on the test fold" in folds.flags
+
+
+def test_the_first_epoch_with_the_best_accuracy_is_taken(toy, work_of):
+    work = work_of(inputs="features")
+    for number, id in enumerate(sorted(work.manifest)):  # labels that are hard to learn
+        label = work.classes[number // 2 % 2]
+        work.manifest[id] = dataclasses.replace(work.manifest[id], label=label)
+    toy.feature_trainer(**{**RELEASED, "lr": 3e-3}, epochs=12, select="WA").fit(work)
+    lines = [json.loads(line) for line in (work.folder / "metrics.jsonl").read_text().splitlines()]
+    scores = [line["dev"]["WA"] for line in lines]
+    assert len(set(scores)) > 1
+    best = json.loads((work.folder / "best/best.json").read_text())
+    assert best["epoch"] == 1 + scores.index(max(scores))
