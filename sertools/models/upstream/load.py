@@ -83,9 +83,13 @@ def _find(source: str) -> tuple[str, dict[str, str]]:
 
 def _snapshot(download, name: str, wanted: dict[str, Any]) -> str:
     """Prefer what is in the cache, so that nothing is asked of the network without need."""
+    from sertools.models.weights.checkpoint import find_file
+
     with contextlib.suppress(OSError):
         folder = download(name, local_files_only=True, **wanted)
-        if any(any(Path(folder).glob(f"*.{kind}")) for kind in ("safetensors", "bin", "pt")):
+        if any(Path(folder).glob("*.safetensors")) or any(Path(folder).glob("*.bin")):
+            return folder
+        if find_file(folder) is not None:
             return folder
     listed = {**wanted, "allow_patterns": ["*.json", "*.safetensors"]}
     folder = download(name, **listed)
