@@ -71,7 +71,7 @@ def _place(file: File, path: tuple[str, ...], new: yaml.Node) -> None:
             for inner, value in children(new):
                 _place(file, (*path, inner), value)
             return
-        key = yaml.ScalarNode("tag:yaml.org,2002:str", name)
+        key = yaml.ScalarNode("tag:yaml.org,2002:str", name, style="'")
         pairs = [(k, v) for k, v in node.value if str(k.value) != name]
         node.value = [*pairs, (key, new)]
 

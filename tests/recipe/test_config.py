@@ -229,3 +229,22 @@ def test_a_relative_data_folder_counts_from_the_recipe_or_from_here(config, tmp_
     assert config("data_folder: d\n").values["data_folder"] == str(tmp_path / "d")
     given = config("data_folder: d\n", data_folder="e")
     assert given.values["data_folder"] == str(tmp_path / "here" / "e")
+
+
+def test_relative_paths_count_from_the_recipe_or_from_here(config, tmp_path, monkeypatch):
+    """What begins with ./ or ../ is a path; a hub's id is not."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    text = "u: {source: ../other/exp, hub: a/b, list: [./x]}\nv: 1\n"
+    built = config(text).build("u")
+    assert built == {"source": str(tmp_path.parent / "other/exp"), "hub": "a/b",
+                     "list": [str(tmp_path / "x")]}
+    given = config(text, u__source="./mine")
+    assert given.values["u"]["source"] == "./here/mine"
+    assert given.build("u")["source"] == str(tmp_path / "here/mine")
+
+
+def test_keys_that_look_like_numbers_stay_texts_where_an_include_is_changed(tmp_path, config):
+    (tmp_path / "one.yaml").write_text('labels: {"08": a, "01": b}\n')
+    loaded = config('i: !include:one.yaml\n  labels: {"08": c}\n')
+    assert loaded.build("i") == {"labels": {"01": "b", "08": "c"}}
