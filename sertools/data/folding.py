@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from sertools.data.record import Record
 
 
-def shuffled(names: Iterable[str], seed: int) -> list[str]:
+def shuffled(names: Iterable[str], seed: int | str) -> list[str]:
     """Return names in an order that depends on nothing but the seed and each name."""
     return sorted(names, key=lambda name: (_digest(seed, name), name))
 
@@ -57,7 +57,7 @@ def random_folds(records: Iterable[Record], count: int, seed: int) -> list[list[
     return folds
 
 
-def random_share(records: Iterable[Record], share: float, seed: int) -> set[str]:
+def random_share(records: Iterable[Record], share: float, seed: int | str) -> set[str]:
     """Draw a share of every class, at least one utterance of each class that has two."""
     drawn: set[str] = set()
     for ids in _by_label(records).values():
@@ -101,6 +101,6 @@ def _growth(held: Counter, added: Counter, total: Counter) -> float:
                for name, number in added.items())
 
 
-def _digest(seed: int, name: str) -> bytes:
+def _digest(seed: int | str, name: str) -> bytes:
     return hashlib.blake2b(f"{seed}\n{name}".encode("utf-8", "surrogatepass"),
                            digest_size=8).digest()

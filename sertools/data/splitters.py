@@ -156,8 +156,10 @@ class Splitter:
         """Put a fold together: under `paper` with the authors' dev part, all in id order."""
         test, rest, dev = set(test), set(rest), set(dev)
         if not self._clean_dev() and not (given and self.folds.paper_dev is None):
+            # Each fold draws anew; with one seed for all they would share most of their dev parts.
             dev = test if self.folds.paper_dev != "random" else random_share(
-                [self.records[id] for id in rest], self.folds.paper_dev_share, self.folds.seed)
+                [self.records[id] for id in rest], self.folds.paper_dev_share,
+                f"{self.folds.seed}/dev of fold {name}")
         train = rest - dev - test
         if not train:
             raise DataError(f"fold {name} has nothing left to train on",

@@ -138,6 +138,14 @@ def test_random_folds_are_stratified_and_flagged():
     assert [f.test for f in again] != [f.test for f in folds] and again.name != folds.name
 
 
+def test_random_dev_parts_of_folds_are_drawn_apart():
+    records = random_corpus(20)
+    folds = make_folds(records, Folds("random", count=5, paper_dev="random"), "paper")
+    devs = [set(fold.dev) for fold in folds]
+    shared = [len(a & b) / len(a) for i, a in enumerate(devs) for b in devs[i + 1 :]]
+    assert max(shared) < 0.5  # by chance about a fifth; drawn with one seed, nearly all
+
+
 def test_random_share_is_one_fold():
     records = random_corpus(4)
     folds = make_folds(records, Folds("random", test_share=0.2, seed=2013), "paper")
