@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sertools.brains.work import PretrainingWork
-from sertools.stages.unit import data_folder
+from sertools.stages.unit import data_folder, surroundings
 
 
 def pretrain(job) -> list[Path]:
@@ -13,17 +13,11 @@ def pretrain(job) -> list[Path]:
     trainer, data = job.build("pretrainer"), job.build("pretraining_data")
     dataset = data.dataset(job.recipe, data_folder(job), trainer.seed)
     work = PretrainingWork(
+        **surroundings(job),
         dataset=dataset,
         summary=dataset.summary(),
         folder=job.folder,
         seed=trainer.seed,
-        device=job.config.get("device", "auto"),
-        precision=job.config.get("precision", "fp32"),
-        num_workers=job.config.get("num_workers", 0),
-        should_stop=job.should_stop,
-        say=job.say,
-        rank=job.rank,
-        world_size=job.world_size,
     )
     trainer.fit(work)
     return trainer.artefacts(work) if job.rank == 0 else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from sertools.brains.work import FoldWork
 from sertools.data.folds import Fold, read_folds
@@ -32,6 +33,7 @@ def fold_work(job, fold: Fold) -> FoldWork:
     """Gather manifest, split, folders and devices for one fold and seed."""
     cached = job.outputs_of("features")
     return FoldWork(
+        **surroundings(job),
         manifest=read_manifest(prepared(job, "utts.json")),
         train=fold.train,
         dev=fold.dev,
@@ -40,11 +42,17 @@ def fold_work(job, fold: Fold) -> FoldWork:
         features=cached[0].parent if cached else None,
         folder=job.folder_of("train", job.fold, job.seed),
         seed=job.seed,
-        device=job.config.get("device", "auto"),
-        precision=job.config.get("precision", "fp32"),
-        num_workers=job.config.get("num_workers", 0),
-        should_stop=job.should_stop,
-        say=job.say,
-        rank=job.rank,
-        world_size=job.world_size,
     )
+
+
+def surroundings(job) -> dict[str, Any]:
+    """Return what every `Work` takes over from the run: machine, processes, voice."""
+    return {
+        "device": job.config.get("device", "auto"),
+        "precision": job.config.get("precision", "fp32"),
+        "num_workers": job.config.get("num_workers", 0),
+        "should_stop": job.should_stop,
+        "say": job.say,
+        "rank": job.rank,
+        "world_size": job.world_size,
+    }
