@@ -24,6 +24,10 @@ from sertools.models.weights.heard import Heard, pretrained_on
 SPEED_ONLY = {"checkpoint_minutes", "checkpoint_steps", "log_every", "tensorboard"}
 
 
+OFFICIAL = "emotion2vec.pt"
+"""The model in the layout that fairseq and FunASR read, and that `start` takes."""
+
+
 class Emotion2vecPretrainer:
     """Pretrain emotion2vec from random weights or from data2vec 2.0.
 
@@ -117,6 +121,8 @@ class Emotion2vecPretrainer:
     def fit(self, work: PretrainingWork) -> None:
         """Train from wherever an earlier call stopped; leave `best/encoder` and `best/teacher`.
 
+        An encoder with the released structure is also written as `emotion2vec.pt`.
+
         Raises:
             Interrupted: a stop was asked for; everything is saved.
             Diverged, Collapsed: the training went wrong.
@@ -141,14 +147,24 @@ class Emotion2vecPretrainer:
         )
         brain.learn(train)
         if ranks.main:
+            self._hand_on(model, Path(work.folder))
             write_json(Path(work.folder) / "audio.json", work.summary)
+
+    def _hand_on(self, model: Distillation, folder: Path) -> None:
+        """Write the released layout too, decoder and teacher included, if it can hold the model."""
+        from sertools.models.weights.official import layout_problems, save_official
+
+        if not layout_problems(model.student.config):
+            save_official(model, folder / OFFICIAL, teacher=True)
 
     def artefacts(self, work: PretrainingWork) -> list[Path]:
         """Return the files whose presence means that pretraining is complete."""
         folder = Path(work.folder)
         weights = [folder / "best" / part / name for part in ("encoder", "teacher")
                    for name in ("config.json", "model.safetensors")]
-        return [*weights, folder / "metrics.jsonl", folder / DONE, folder / "audio.json"]
+        official = [path for path in (folder / OFFICIAL,) if path.is_file()]
+        return [*weights, *official, folder / "metrics.jsonl", folder / DONE,
+                folder / "audio.json"]  # written last
 
     def _budget(self) -> Budget:
         return Budget(*(self.given[field.name] for field in dataclasses.fields(Budget)))

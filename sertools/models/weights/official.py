@@ -28,6 +28,15 @@ _KIND = {
 """What the layout can hold."""
 
 
+def layout_problems(config: EncoderConfig) -> list[str]:
+    """Return what of an encoder the layout cannot hold; nothing for those it can."""
+    return [
+        f"{name}: {getattr(config, name)!r}, the layout holds {value!r} only"
+        for name, value in _KIND.items()
+        if getattr(config, name) != value
+    ]
+
+
 def save_official(
     model: Emotion2vec | Distillation, path: str | Path, teacher: bool = False
 ) -> Path:
@@ -45,11 +54,7 @@ def save_official(
         ConfigError: the layout cannot hold such an encoder, or there is no teacher.
     """
     student = model.student if isinstance(model, Distillation) else model
-    problems = [
-        f"{name}: {getattr(student.config, name)!r}, the layout holds {value!r} only"
-        for name, value in _KIND.items()
-        if getattr(student.config, name) != value
-    ]
+    problems = layout_problems(student.config)
     if teacher and not isinstance(model, Distillation):
         problems.append("teacher: the model has none")
     if problems:
