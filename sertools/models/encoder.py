@@ -190,7 +190,7 @@ class SpeechEncoder(nn.Module):
             signals: return the feed-forward networks' outputs of all blocks.
         """
         extra, masks = self.config.extra_tokens, masks or {}
-        bias = None if self.bias is None else self.bias(frames or x.shape[1], positions)
+        bias = None if self.bias is None else _cast_once(self.bias(frames or x.shape[1], positions))
         mask = _key_mask(valid, extra)
         if self.tokens is not None:
             x = torch.cat([self.tokens.expand(len(x), -1, -1).to(x.dtype), x], dim=1)
@@ -243,6 +243,17 @@ def prepare(
         waveforms = centred * (variance + 1e-5).rsqrt()
     missing = config.receptive_field - waveforms.shape[1]
     return F.pad(waveforms, (0, missing)) if missing > 0 else waveforms
+
+
+def _cast_once(bias: Tensor) -> Tensor:
+    """Return the bias in the type that all blocks compute in, where that is autocast's.
+
+    Fused CPU kernels, used without gradients, want it in single precision.
+    """
+    kind = bias.device.type
+    if not torch.is_autocast_enabled(kind) or (kind == "cpu" and not torch.is_grad_enabled()):
+        return bias
+    return bias.to(torch.get_autocast_dtype(kind))
 
 
 def _norm(config: EncoderConfig) -> nn.LayerNorm:
