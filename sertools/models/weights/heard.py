@@ -34,15 +34,20 @@ def pretrained_on(source: str | Path) -> Heard:
             folder of our own by its config.json, or by the audio.json of the pretraining that it
             still lies in.
     """
-    if _published(source):
-        return dict.fromkeys(UNLABELLED)
-    folder = Path(source)
+    said = _own(Path(source))
+    if said is not None:
+        return said
+    return dict.fromkeys(UNLABELLED if _published(source) else ())
+
+
+def _own(folder: Path) -> Heard | None:
+    """Return what a folder of our own says, whatever it is called; None if it says nothing."""
     said = _read(folder / "config.json").get("pretrained_on")
-    if said is None:
-        places = [parent / "audio.json" for parent in folder.absolute().parents[:2]]
-        said = next(filter(None, (_read(place).get("corpora") for place in places)), {})
-        return dict.fromkeys(said)
-    return dict(said)
+    if said is not None:
+        return dict(said)
+    places = [parent / "audio.json" for parent in folder.absolute().parents[:2]]
+    found = next(filter(None, (_read(place).get("corpora") for place in places)), None)
+    return None if found is None else dict.fromkeys(found)
 
 
 def _read(path: Path) -> dict:
@@ -62,7 +67,8 @@ def in_domain(source: str | Path, corpus: str, speakers: Collection[str | None])
         corpus: its name, in any spelling.
         speakers: of the test part; None among them where unknown.
     """
-    if _published(source) in PLUS and _plain(corpus) in map(_plain, LABELLED):
+    own = _own(Path(source)) is not None
+    if not own and _published(source) in PLUS and _plain(corpus) in map(_plain, LABELLED):
         return "the encoder was fine-tuned on this corpus's training part, with its labels"
     heard = {_plain(name): who for name, who in pretrained_on(source).items()}
     if _plain(corpus) not in heard:

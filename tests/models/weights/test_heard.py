@@ -82,3 +82,10 @@ def test_an_encoder_is_known_by_the_pretraining_that_it_lies_in(tiny_encoder, tm
     for damaged in ("[1]", "{", '{"corpora": null}'):
         (tmp_path / "pretrain/audio.json").write_text(damaged)
         assert pretrained_on(inside) == {}
+
+
+def test_an_own_folder_is_believed_whatever_it_is_called(tiny_encoder, tmp_path):
+    place = tmp_path / "emotion2vec_base" / "encoder"
+    save_encoder(tiny_encoder("mel"), place, HEARD)
+    assert pretrained_on(place) == HEARD
+    assert in_domain(place, "iemocap", ["a"]) is None
