@@ -208,15 +208,6 @@ class SafetensorsStore(Shards):
                     yield id, shard.get_tensor(id).float().numpy()
 
 
-def _parquet(folder: Path, facts: Mapping[str, Mapping[str, Any]]) -> Store:
-    from sertools.data.embedding_tables import ParquetStore
-
-    return ParquetStore(folder, facts)
-
-
-STORES = {"npy": NpyStore, "safetensors": SafetensorsStore, "parquet": _parquet}
-
-
 def _save(path: Path, array: np.ndarray) -> None:
     with publish(path) as temporary, open(temporary, "wb") as file:
         np.save(file, array, allow_pickle=False)

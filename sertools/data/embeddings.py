@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sertools.data.embedding_files import STORES
+from sertools.data.embedding_files import NpyStore, SafetensorsStore
+from sertools.data.embedding_tables import ParquetStore
 from sertools.data.gather import source_of
 from sertools.data.record import DIMENSIONS, Record
 from sertools.errors import ConfigError, DataError
 from sertools.files import read_json, remove_leftovers, write_json, write_text
 from torch import Tensor
 
+STORES = {"npy": NpyStore, "safetensors": SafetensorsStore, "parquet": ParquetStore}
 META, INPUTS, LIST = "meta.json", "inputs.json", "embeddings.jsonl"
 VERSION = 1
 """Raised when folders are laid out in another way, or the same options give other values."""

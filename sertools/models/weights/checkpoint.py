@@ -98,7 +98,7 @@ def read(source: str | Path) -> Checkpoint:
     if path is None and Path(source).is_dir():
         raise ConfigError(f"{source}: no {' or '.join(FILES)} is in this folder.")
     if path is None and str(source).count("/") == 1 and Path(source).suffix != ".pt":
-        from sertools.models.weights.huggingface import fetch
+        from sertools.models.weights.hub import fetch
 
         path = find_file(fetch(str(source), FETCHED))
     if path is None:

@@ -73,6 +73,7 @@ def load_folder(folder: Path, **overrides: Any) -> SpeechEncoder:
 def load_id(name: str, **overrides: Any) -> SpeechEncoder:
     """Load "organisation/model" or "organisation/model@revision", downloading it where needed."""
     from sertools.models.weights import checkpoint, emotion2vec
+    from sertools.models.weights.hub import fetch
 
     small = ["config.json", "preprocessor_config.json"]
     for weights in ("model.safetensors", "pytorch_model.bin"):
@@ -83,29 +84,6 @@ def load_id(name: str, **overrides: Any) -> SpeechEncoder:
     if published is not None:
         return emotion2vec.load_file(published, **overrides)
     return load_folder(folder, **overrides)  # which says what is missing
-
-
-def fetch(name: str, patterns: list[str]) -> Path:
-    """Return the folder with the files of an id ("...@revision") that match `patterns`.
-
-    Raises:
-        ConfigError: the model is neither in the cache nor to be had.
-    """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    repository, _, revision = name.partition("@")
-    try:
-        return Path(
-            snapshot_download(repository, revision=revision or None, allow_patterns=patterns)
-        )
-    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
-        raise ConfigError(
-            f"{name}: not a folder or file here, and not to be had from the Hugging Face hub.",
-            [str(error).splitlines()[0]],
-            "check the spelling and the connection, or download the model elsewhere and name its "
-            "folder",
-        ) from error
 
 
 def read_config(folder: Path, **overrides: Any) -> EncoderConfig:
