@@ -251,6 +251,8 @@ def _cast_once(bias: Tensor) -> Tensor:
     Fused CPU kernels, used without gradients, want it in single precision.
     """
     kind = bias.device.type
+    if not torch.amp.is_autocast_available(kind):  # tensors without storage know no autocast
+        return bias
     if not torch.is_autocast_enabled(kind) or (kind == "cpu" and not torch.is_grad_enabled()):
         return bias
     return bias.to(torch.get_autocast_dtype(kind))
