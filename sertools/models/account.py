@@ -125,7 +125,7 @@ def find(name: str) -> nn.Module:
     try:
         return load_encoder(name)
     except ConfigError as error:
-        known = ", ".join([*PRESETS, *REGISTRY])
+        known = ", ".join(sorted({*PRESETS, *REGISTRY}))
         raise ConfigError(
             f"{name}: no model to be counted.", [str(error)], f"presets are {known}"
         ) from error
