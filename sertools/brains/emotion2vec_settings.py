@@ -87,6 +87,8 @@ def _sense(given: Mapping[str, Any]) -> Iterator[str]:
     for name in ("lr", "eps"):
         if not given[name] > 0:
             yield f"{name}: {given[name]}; give more than 0"
+    if given["start"] is not None and not str(given["start"]).strip():
+        yield "start: ''; name a file, or null for a cold start"
     if given["frame_weight"] == 0 and (
             given["utterance_loss"] == "none" or given["alpha"] == 0):
         yield "frame_weight, alpha, utterance_loss: nothing is left to learn from"

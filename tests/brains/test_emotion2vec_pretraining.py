@@ -331,6 +331,7 @@ def test_wrong_settings_are_refused_all_at_once():
                                      "log_every is 0: give 1 or more"]),
     ({"betas": [0.9, 1.0]}, ["betas: [0.9, 1.0]; give two numbers of 0 or more, less than 1"]),
     ({"alpha": float("nan")}, ["alpha: nan is not a number"]),
+    ({"start": ""}, ["start: ''; name a file, or null for a cold start"]),
     ({"updates": None}, ["updates and epochs: give one of them, and null for the other"]),
     ({"frame_weight": 0, "utterance_loss": "none"},
      ["frame_weight, alpha, utterance_loss: nothing is left to learn from"]),

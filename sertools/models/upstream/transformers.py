@@ -43,7 +43,11 @@ def load_transformers(
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(f"{folder}: no model of transformers.", [_first_line(error)]) from error
+        raise ConfigError(
+            f"{folder}: no encoder of sertools, and no model of transformers.",
+            [_first_line(error)],
+            "name the folder that holds its config.json, such as exp/<tag>/pretrain/best/encoder",
+        ) from error
     if config.model_type not in (*MASKED, *ALONE, "whisper") or getattr(
         config, "add_adapter", False
     ):

@@ -96,7 +96,11 @@ def read(source: str | Path) -> Checkpoint:
     """
     path = find_file(source)
     if path is None and Path(source).is_dir():
-        raise ConfigError(f"{source}: no {' or '.join(FILES)} is in this folder.")
+        raise ConfigError(
+            f"{source}: no {' or '.join(FILES)} is in this folder.",
+            remedy="name a file of the released layout; stage pretrain leaves one, emotion2vec.pt, "
+            "beside best/ if the model is of the released structure",
+        )
     if path is None and str(source).count("/") == 1 and Path(source).suffix != ".pt":
         from sertools.models.weights.hub import fetch
 

@@ -116,6 +116,7 @@ def load_start(source: str | Path, model: Distillation) -> None:
             problems,
             "configure the model as the file is, or name another file",
         )
+    _refuse_infinite(found)
     context, absent = student.context_layers, {AUDIO + "extra_tokens"} if fresh else ()
     sides = [(student.encoder, ""), (student.decoder, "decoder.")]
     state, problems = _matched(sides, found.tensors, context, absent)
@@ -134,6 +135,16 @@ def load_start(source: str | Path, model: Distillation) -> None:
         _copy(model.teacher.encoder, student.encoder.state_dict(), "")
         if found.teacher is not None:
             _copy(model.teacher.encoder, own, "")
+
+
+def _refuse_infinite(found: Checkpoint) -> None:
+    sides = {"": found.tensors, "_ema: ": found.teacher or {}}
+    odd = [f"{side}{name}: NaN or infinite numbers" for side, tensors in sides.items()
+           for name, value in tensors.items() if not bool(value.isfinite().all())]  # fmt: skip
+    if odd:
+        raise ConfigError(
+            f"{found.path}: broken weights.", odd, "take one from before the training diverged"
+        )
 
 
 def _encoder(found: Checkpoint, overrides: Mapping[str, Any]) -> SpeechEncoder:

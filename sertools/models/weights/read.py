@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +37,19 @@ def read_pickled(path: Path, mmap: bool = False) -> Any:
     except pickle.UnpicklingError as error:
         raise ConfigError(
             f"{path}: refused; it is damaged or holds Python objects, not only tensors.",
-            [str(error).splitlines()[0]],
+            _why(error),
             "load it once where you trust it and save tensors and plain values only",
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # what is no such file breaks PyTorch's reader anywhere
         raise ConfigError(
-            f"{path}: cannot be read.", [str(error).splitlines()[0]], _AGAIN
+            f"{path}: cannot be read.", _why(error) or ["it ends too early"], _AGAIN
         ) from error
+
+
+def _why(error: Exception) -> list[str]:
+    """Return the reason that PyTorch gives, without its advice to read the file unsafely."""
+    text = str(error).partition("WeightsUnpickler error:")[2] or str(error)
+    return [line.strip() for line in text.splitlines() if line.strip()][:1]
 
 
 _AGAIN = "get the file again; it is truncated, damaged or of another kind"

@@ -212,6 +212,14 @@ def test_truncated_absent_and_foreign_files_are_told(model, tmp_path):
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(ConfigError, match=r"m\.pt: (cannot be read|refused)"):
         load_start(path, model)
+    path.write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"m\.pt: cannot be read\.\n.*ends too early"):
+        load_start(path, model)
+    for words in ("these are words", "# A title", "{}", "version https://git-lfs"):
+        path.write_text(words)
+        with pytest.raises(ConfigError, match=r"m\.pt: (cannot be read|refused)") as caught:
+            load_start(path, model)
+        assert "weights_only" not in str(caught.value)  # PyTorch advises to read it unsafely
     torch.save({"cfg": CFG}, path)
     for load in (load_encoder, load_classifier):
         with pytest.raises(ConfigError, match="no 'cfg' and 'model'"):
@@ -306,6 +314,10 @@ def test_starts_that_do_not_fit_leave_the_model_alone(model, tmp_path):
     torch.save(fine_tuned(model.student.encoder), path)
     with pytest.raises(ConfigError, match="decoder: none in the file, one in the model"):
         load_start(path, model)
+    tensors = pretrained(model)
+    tensors["blocks.0.norm2.weight"] = torch.full((32,), float("nan"))
+    with pytest.raises(ConfigError, match=r"broken weights(.|\n)*blocks\.0\.norm2\.weight: NaN"):
+        load_start(saved(path, tensors), model)
     assert same(before, model)
 
 
