@@ -109,7 +109,7 @@ class PretrainingDataset(AudioDataset):
         """Return the summary as a few lines of text."""
         summary = self.summary()
         lines = [f"{corpus}: {numbers['utterances']} utterances, {numbers['hours']:.2f} h, "
-                 f"{numbers['speakers']} speakers"
+                 f"{numbers['speakers'] or 'unknown'} speakers"
                  for corpus, numbers in summary["corpora"].items()]
         hours = sum(numbers["hours"] for numbers in summary["corpora"].values())
         if len(lines) > 1:

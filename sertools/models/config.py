@@ -113,6 +113,9 @@ class EncoderConfig:
                 problems.append(f"{name}: {getattr(self, name)}; must be positive")
         if problems:
             return problems
+        for name in ("num_layers", "extra_tokens"):
+            if getattr(self, name) < 0:
+                problems.append(f"{name}: {getattr(self, name)}; must be 0 or more")
         if self.dim % self.num_heads:
             problems.append(f"dim: {self.dim} is not divisible by num_heads {self.num_heads}")
         if self.position in ("conv", "stack") and self.dim % self.position_groups:

@@ -37,6 +37,16 @@ class DecoderConfig:
     noise: float = 0.01
     """Standard deviation of what fills the masked frames."""
 
+    def __post_init__(self):
+        problems = [f"{name}: {getattr(self, name)}; must be positive"
+                    for name in ("dim", "kernel", "groups", "layers") if getattr(self, name) < 1]
+        if not 0 <= self.dropout < 1:
+            problems.append(f"dropout: {self.dropout}; must be in [0, 1)")
+        if self.noise < 0:
+            problems.append(f"noise: {self.noise}; must be 0 or more")
+        if problems:
+            raise ConfigError("The decoder cannot be built as configured.", problems)
+
 
 class Decoder(nn.Module):
     """Convolutions with LayerNorm without affine and GELU, then a linear map back to the encoder.

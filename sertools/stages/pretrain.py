@@ -19,5 +19,7 @@ def pretrain(job) -> list[Path]:
         folder=job.folder,
         seed=trainer.seed,
     )
+    for line in dataset.describe():
+        work.say(line)
     trainer.fit(work)
     return trainer.artefacts(work) if job.rank == 0 else []

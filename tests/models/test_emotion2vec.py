@@ -321,6 +321,11 @@ def test_impossible_models_are_refused():
         Emotion2vec(encoder, DecoderConfig(dim=16, groups=4), context_layers=3)
     with pytest.raises(ConfigError, match="groups: 16 does not divide"):
         Emotion2vec(encoder, DecoderConfig(), context_layers=1)
+    with pytest.raises(ConfigError) as caught:
+        DecoderConfig(dim=-7, dropout=2.0)
+    assert caught.value.problems == ["dim: -7; must be positive", "dropout: 2.0; must be in [0, 1)"]
+    with pytest.raises(ConfigError, match="extra_tokens: -3; must be 0 or more"):
+        build_encoder("emotion2vec_base", **{**TINY, "extra_tokens": -3})
 
 
 # The published model
