@@ -7,7 +7,7 @@ from pathlib import Path
 from sertools.data.audio import AudioReader
 from sertools.data.feature_writer import write_features
 from sertools.data.manifest import read_manifest
-from sertools.stages.unit import data_folder, prepared
+from sertools.stages.unit import data_folder, num_workers, prepared
 
 
 def features(job) -> list[Path]:
@@ -29,7 +29,7 @@ def features(job) -> list[Path]:
         layers=job.config.get("feature_layers") or "all",
         precision=precision,
         device=job.config.get("device", "auto"),
-        num_workers=job.config.get("num_workers", 0),
+        num_workers=num_workers(job),
         should_stop=job.should_stop,
         say=job.say,
     )

@@ -8,6 +8,7 @@ from typing import Any
 from sertools.brains.work import FoldWork
 from sertools.data.folds import Fold, read_folds
 from sertools.data.manifest import read_manifest
+from sertools.errors import ConfigError
 
 
 def data_folder(job) -> Path:
@@ -45,12 +46,26 @@ def fold_work(job, fold: Fold) -> FoldWork:
     )
 
 
+def num_workers(job) -> int:
+    """Return how many processes load audio.
+
+    Raises:
+        ConfigError: it is no whole number of 0 or more.
+    """
+    count = job.config.get("num_workers", 0)
+    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+        raise ConfigError(
+            f"num_workers: {count}; give 0, which loads in the training process, or more"
+        )
+    return count
+
+
 def surroundings(job) -> dict[str, Any]:
     """Return what every `Work` takes over from the run: machine, processes, voice."""
     return {
         "device": job.config.get("device", "auto"),
         "precision": job.config.get("precision", "fp32"),
-        "num_workers": job.config.get("num_workers", 0),
+        "num_workers": num_workers(job),
         "should_stop": job.should_stop,
         "say": job.say,
         "rank": job.rank,
