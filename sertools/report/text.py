@@ -112,9 +112,11 @@ _TOLD_ELSEWHERE = {"data_folder", "data-folder", "fold", "seed", "seeds", "proto
 
 
 def _end_of(value: str) -> str:
-    """Return the last three parts of a path, anything else as it is."""
+    """Return what tells a long path from others: below exp/, else its last three parts."""
     parts = value.split("/")
-    return "/".join(["…", *parts[-3:]]) if len(parts) > 4 else value
+    if len(parts) <= 4:
+        return value
+    return "/".join(["…", *(parts[parts.index("exp") + 1:] if "exp" in parts else parts[-3:])])
 
 
 def setting(results: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import pytest
 from sertools.files import read_json
 from sertools.report.aggregate import aggregate
+from sertools.report.text import system
 from sertools.report.write import write_report
 
 VOID = {"meta"}
@@ -173,3 +174,11 @@ def test_one_speaker_and_one_epoch_and_many_classes(make_units, make_meta, class
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     Page(page)
     assert "no reference" in page
+
+
+def test_an_experiment_is_named_by_what_differs():
+    command = ("python run.py hparams/probe.yaml --data_folder DATA_FOLDER --seeds 1,2 "
+               "--trainer.lr 0.1 --upstream.source ../pretrain/exp/small/pretrain/best/encoder")
+    results = {"experiment": {"system": "probe"}, "provenance": {"command": command}}
+    assert system(results) == "probe lr=0.1 upstream.source=…/small/pretrain/best/encoder"
+    assert system({**results, "provenance": {"command": "python run.py hparams/x.yaml"}}) == "probe"
