@@ -8,6 +8,7 @@ python utils/show_results.py egs/emodb --write egs/emodb/RESULTS.md
 """
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -67,4 +68,5 @@ def parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` is no error
     sys.exit(main())
