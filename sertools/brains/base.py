@@ -201,7 +201,8 @@ class SERBrain(SteppingBrain):
             self._checkpoint(end_of_epoch=True)
         self.logs.write(progress.history)
         if self.ranks.main:
-            self.work.say(epoch_line(progress.history[-1], self.options.select, best))
+            told = best and valid_set is not None  # without a dev part nothing is compared
+            self.work.say(epoch_line(progress.history[-1], self.options.select, told))
 
     def assess(self, loader: DataLoader, show: bool = False) -> dict[str, Any]:
         """Return the loss and `dev_scores` of a part; every utterance counts once."""
