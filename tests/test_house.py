@@ -123,3 +123,9 @@ def explains_group(lines: list[str], number: int) -> bool:
         if len(line) - len(line.lstrip()) < indent:
             return "#" in line or bool(indent)
     return False
+
+
+def test_no_two_test_files_share_a_name():
+    """pytest collects by base name; the second one would stop the whole run."""
+    names = [path.name for path in (REPOSITORY / "tests").rglob("test_*.py")]
+    assert sorted(set(names)) == sorted(names)
