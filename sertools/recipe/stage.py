@@ -38,6 +38,9 @@ class Stage:
     """Whether it runs once per fold and seed."""
     parallel: bool = False
     """Whether it runs under torchrun with `--nproc N` or `--launcher`."""
+    precious: bool = False
+    """Whether former work takes so long that it is moved aside, never deleted, when it must give
+    way to other settings."""
     home: str = "exp"
     """"exp" for `exp/<tag>`, "data" for `data/<set>`, which experiments share."""
     fingerprint: Callable[[Mapping], str] | None = None

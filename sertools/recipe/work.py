@@ -60,7 +60,7 @@ class Work:
 
     def _begin(self, stage: Stage, unit: Unit | None, stamp: dict, marker: Path,
                started: Path) -> None:
-        """Make the work folder ready: kept if begun with the same, emptied otherwise."""
+        """Make the work folder ready: kept if begun with the same, emptied or moved otherwise."""
         folder = self.plan.places.folder(stage, unit)
         before = None if marker.exists() else read_marker(started)
         changes = differences_of(before, stamp) if before else None
@@ -73,23 +73,36 @@ class Work:
         else:
             former = read_marker(marker)
             marker.unlink(missing_ok=True)
-            self._empty(folder, differences_of(former, stamp) if former else changes)
+            self._clear(stage, folder, differences_of(former, stamp) if former else changes)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(started, {**stamp, "nproc": nproc, "host": socket.gethostname(),
                              "pid": os.getpid(), "started": time.time()})
 
-    def _empty(self, folder: Path, changes: list[str] | None) -> None:
-        content = _content(folder)
+    def _clear(self, stage: Stage, folder: Path, changes: list[str] | None) -> None:
+        content, shown = _content(folder), self.plan.places.shown
         if not content:
             return
         why = f"begun with other settings ({', '.join(changes)})" if changes else (
             "left by an earlier run")
-        self.log.say(f"{self.plan.places.shown(folder)}: {why}; emptied")
+        if stage.precious:
+            aside = _free(folder)
+            folder.rename(aside)
+            self.log.say(f"{shown(folder)}: {why}; kept as {shown(aside)}, delete it at will")
+            return
+        self.log.say(f"{shown(folder)}: {why}; emptied")
         for path in content:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+
+def _free(folder: Path) -> Path:
+    """Return the first of folder.old1, folder.old2, ... that is not there."""
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}.old{number}")).exists():
+        number += 1
+    return aside
 
 
 def _content(folder: Path) -> list[Path]:

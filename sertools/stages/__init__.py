@@ -81,6 +81,7 @@ def pretrain() -> Stage:
         runtime=RUNTIME,
         needs=("pretrainer", "pretraining_data"),
         parallel=True,
+        precious=True,
         fingerprint=pretraining_audio.fingerprint,
     )
 

@@ -98,3 +98,11 @@ def test_small_configuration_runs(recipe):
     assert audio["corpora"]["emodb"]["utterances"] == 3
     again = run_recipe(recipe, *command)
     assert "stage 3 pretrain: done" in again
+    changed = recipe / "hparams/emotion2vec_small.yaml"
+    changed.write_text(changed.read_text().replace("    sources:", "    sources:  # again", 1))
+    assert "stage 3 pretrain: done" in run_recipe(recipe, *command)  # a comment is no setting
+    changed.write_text(changed.read_text().replace("min_seconds: 0.5", "min_seconds: 0.6"))
+    kept = run_recipe(recipe, *command)
+    assert "kept as exp/" in kept and "pretrain.old1" in kept
+    assert load_encoder(folder.with_name("pretrain.old1") / "best/encoder").dim == 12
+    assert load_encoder(folder / "best/encoder").dim == 12
