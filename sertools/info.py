@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from sertools.errors import ConfigError
 from sertools.models.account import describe, find
+from sertools.models.emotion2vec import DecoderConfig, Emotion2vec
 from sertools.models.presets import build_encoder
 from sertools.recipe.config import Config
+from sertools.recipe.relative import root
 from torch import nn
 
 
@@ -51,29 +53,48 @@ def _cells(row: dict[str, Any]) -> list[str]:
 
 
 def encoder_of(path: Path) -> nn.Module:
-    """Return the encoder that the YAML file of a recipe builds or loads.
+    """Return the encoder that the YAML file of a recipe builds or loads, with its decoder if it
+    is to be pretrained.
 
     Raises:
         ConfigError: there is no such file, or no encoder in it.
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such file.")
-    for node in _mappings(Config(path, {}, path.parent).nodes.values()):
+    recipe = path.absolute().parent
+    recipe = recipe.parent if recipe.name == "hparams" else recipe
+    for node in _mappings(Config(path, {}, recipe).nodes.values()):
         function = node.tag.rpartition(".")[2]
-        values = {key.value: value.value for key, value in node.value}
-        if function == "build_encoder":
+        if function == "Emotion2vecPretrainer":
+            return _pretrained(node)
+        if function in ("build_encoder", "untrained_upstream"):
             return _built(node)
         if function == "load_upstream":
-            return find(values["source"])
+            return find(root(_plain(node)["source"], recipe))
     raise ConfigError(f"{path}: no encoder in it (build_encoder or load_upstream).")
 
 
+def _pretrained(node) -> nn.Module:
+    """Return encoder and decoder of an `Emotion2vecPretrainer`."""
+    parts = {key.value: value for key, value in node.value}
+    decoder = _plain(parts["decoder"]) if "decoder" in parts else {}
+    with torch.device("meta"):
+        return Emotion2vec(
+            _built(parts["encoder"]), DecoderConfig(**decoder), int(parts["context_layers"].value)
+        )
+
+
 def _built(node) -> nn.Module:
-    plain = yaml.MappingNode("tag:yaml.org,2002:map", node.value)
-    loader = yaml.SafeLoader("")
-    values = loader.construct_mapping(plain, deep=True)
+    values = _plain(node)
+    values.pop("seed", None)
     with torch.device("meta"):
         return build_encoder(**values)
+
+
+def _plain(node) -> dict[str, Any]:
+    """Return the values of one section, whatever it is to become."""
+    plain = yaml.MappingNode("tag:yaml.org,2002:map", node.value)
+    return yaml.SafeLoader("").construct_mapping(plain, deep=True)
 
 
 def _mappings(nodes) -> Iterator[Any]:

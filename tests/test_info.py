@@ -45,3 +45,11 @@ def test_what_has_no_encoder_is_refused_in_words(capsys, tmp_path, text):
         recipe.write_text(text)
     assert main(["info", str(recipe)]) == 2
     assert str(recipe) in capsys.readouterr().err
+
+
+def test_a_pretraining_is_counted_with_its_decoder(capsys, repository):
+    base = repository / "egs" / "pretrain" / "hparams" / "emotion2vec_base.yaml"
+    assert told(capsys, str(base), "--seconds", "1")["parameters"] == 93_790_988
+    untrained = repository / "egs" / "emodb" / "hparams" / "emotion2vec_small_untrained.yaml"
+    alone = describe("emotion2vec_small", 1)["parameters"]
+    assert told(capsys, str(untrained), "--seconds", "1")["parameters"] == alone

@@ -60,7 +60,8 @@ def load_upstream(
 def _find(source: str) -> tuple[str, dict[str, str]]:
     """Return where the files of a source lie, fetching them from the hub if need be."""
     name, _, revision = source.partition("@")
-    if Path(source).exists() or source.startswith("torchaudio:") or name.count("/") != 1:
+    a_path = Path(source).exists() or source.startswith(("/", ".", "~"))
+    if a_path or source.startswith("torchaudio:") or name.count("/") != 1:
         return source, {"source": source}
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
