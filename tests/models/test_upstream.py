@@ -225,6 +225,15 @@ def test_unknown_models_and_names(tmp_path, monkeypatch):
         load_upstream(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("source", ["", " ", "/nowhere", "./a/b", "~/model"])
+def test_paths_and_nothing_never_reach_the_hub(source, monkeypatch):
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", None)
+    with pytest.raises(ConfigError):
+        load_upstream(source)
+
+
 def test_id_without_network_says_what_to_do(tmp_path, monkeypatch):
     import huggingface_hub
 

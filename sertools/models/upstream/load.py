@@ -59,6 +59,8 @@ def load_upstream(
 
 def _find(source: str) -> tuple[str, dict[str, str]]:
     """Return where the files of a source lie, fetching them from the hub if need be."""
+    if not source.strip():
+        raise ConfigError("source is empty.", remedy="name a model, a folder or a file")
     name, _, revision = source.partition("@")
     a_path = Path(source).exists() or source.startswith(("/", ".", "~"))
     if a_path or source.startswith("torchaudio:") or name.count("/") != 1:
