@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import datetime
+import gc
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -134,8 +135,13 @@ class Ranks:
 
 
 def _leave() -> None:
-    """Leave the group before the interpreter ends: gloo's threads abort the process otherwise."""
+    """Leave the group before the interpreter ends: gloo's threads abort the process otherwise.
+
+    A brain that is done is part of a circle of references, and its distributed model holds the
+    group: it must go first.
+    """
     if dist.is_initialized():
+        gc.collect()
         dist.destroy_process_group()
 
 
