@@ -60,6 +60,7 @@ class DownstreamTrainer:
         betas: of AdamW.
         momentum: of sgd and rmsprop; None: 0.9.
         schedule: cosine, linear or constant learning rate after the warm-up; or cyclic.
+        per_epoch: one learning rate for all steps of an epoch (see `Schedule`).
         cycle: for schedule cyclic, a `Cycle`: how far and how fast the learning rate swings.
         warmup: share of the training with a rising learning rate, 0 to 1.
         floor: share of the learning rate at the end of cosine and linear.
@@ -111,6 +112,7 @@ class DownstreamTrainer:
         betas: Sequence[float] = (0.9, 0.999),
         momentum: float | None = None,
         schedule: str = "cosine",
+        per_epoch: bool = False,
         cycle: Cycle | None = None,
         warmup: float = 0.1,
         floor: float = 0.0,
@@ -135,7 +137,7 @@ class DownstreamTrainer:
         given = {name: value for name, value in locals().items() if name != "self"}
         refuse_contradictions(given)
         self.given = given
-        self.schedule = Schedule(schedule, warmup, floor, cycle)
+        self.schedule = Schedule(schedule, warmup, floor, cycle, per_epoch)
         self.options = LoopOptions(
             epochs=epochs, accumulation=accumulation, clip=clip, patience=patience,
             select=select or ("UA" if task == "classification" else "CCC"),

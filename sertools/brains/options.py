@@ -109,6 +109,9 @@ class Schedule:
     """Share of the full rate that cosine and linear end at."""
     cycle: Cycle | None = None
     """How the rate swings, for cyclic."""
+    per_epoch: bool = False
+    """One rate for all steps of an epoch, as schedulers that are stepped after an epoch give; the
+    warm-up is then the nearest number of whole epochs. Cyclic always is so."""
 
     def __post_init__(self) -> None:
         problems = []
@@ -125,18 +128,26 @@ class Schedule:
         if problems:
             raise ConfigError("the schedule of the learning rate is not sound", problems)
 
-    def factor(self, done: float, epoch: int = 0) -> float:
+    def factor(self, done: float, epoch: int = 0, epochs: int = 1) -> float:
         """Return what the full rate is multiplied with when the share `done` (0 to 1) is over.
 
         Args:
             done: share of the whole training.
             epoch: the running one, counted from 0; all that cyclic looks at.
+            epochs: of the whole training; with the epoch, all that `per_epoch` looks at: the rate
+                rises to 1 in equal steps and would be at `floor` in the epoch after the last.
         """
         if self.cycle is not None:
             return 1 + (self.cycle.peak - 1) * self.cycle.height(epoch)
-        if done < self.warmup:
+        if self.per_epoch:
+            rising = round(self.warmup * epochs)
+            if epoch < rising:
+                return (epoch + 1) / rising
+            rest = (epoch - rising) / (epochs - rising)
+        elif done < self.warmup:
             return done / self.warmup
-        rest = (done - self.warmup) / (1 - self.warmup)
+        else:
+            rest = (done - self.warmup) / (1 - self.warmup)
         fall = {"constant": 1.0, "linear": 1 - rest, "cosine": (1 + math.cos(math.pi * rest)) / 2}
         return self.floor + (1 - self.floor) * fall[self.kind]
 

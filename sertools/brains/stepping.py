@@ -164,7 +164,8 @@ class SteppingBrain(Brain):
         before = after - 1 - (after - 1) % self.options.accumulation
         epochs_done = self.progress.epoch + (before + after) / 2 / self._batches
         epoch = self.progress.epoch
-        factor = self.schedule.factor(epochs_done / self.options.epochs, epoch)
+        epochs = self.options.epochs
+        factor = self.schedule.factor(epochs_done / epochs, epoch, epochs)
         momentum = self.schedule.momentum(epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
