@@ -15,7 +15,7 @@ from sertools.brains.cost import write_cost
 from sertools.brains.distributed import Ranks, gather_by_id
 from sertools.brains.loaders import begin_epoch
 from sertools.brains.logs import Logs, epoch_line, progress_bar
-from sertools.brains.numerics import Diverged, Guard
+from sertools.brains.numerics import Guard, refuse_odd_outputs
 from sertools.brains.options import LoopOptions, Schedule
 from sertools.brains.randomness import RandomState, seed_training
 from sertools.brains.stepping import SteppingBrain
@@ -100,7 +100,7 @@ class SERBrain(SteppingBrain):
 
         Args:
             train: from `make_loader`; its dataset has `ids` and `seconds`.
-            dev: likewise; None takes the last epoch as the best.
+            dev: likewise; None takes the last epoch as the best, unless `judge_training`.
 
         Raises:
             Interrupted: a stop was asked for; everything is saved.
@@ -188,10 +188,13 @@ class SERBrain(SteppingBrain):
         }
         progress.epoch = epoch
         progress.history.append(as_plain(line))
-        if valid_set is None:
-            best, progress.best_epoch = True, epoch
+        judged = valid_set is not None or self.options.judge_training
+        if judged:
+            chosen = "loss" if valid_set is None else self.options.select
+            score = self.ranks.share({**means, **scores}[chosen])  # so that all decide alike
+            best = progress.judge(score, chosen == "loss")
         else:
-            best = progress.judge(scores[self.options.select], self.options.select == "loss")
+            best, progress.best_epoch = True, epoch
         if best:
             self._publish_best()
         self.end_epoch(epoch)
@@ -201,7 +204,7 @@ class SERBrain(SteppingBrain):
             self._checkpoint(end_of_epoch=True)
         self.logs.write(progress.history)
         if self.ranks.main:
-            told = best and valid_set is not None  # without a dev part nothing is compared
+            told = best and judged  # else nothing is compared
             self.work.say(epoch_line(progress.history[-1], self.options.select, told))
 
     def assess(self, loader: DataLoader, show: bool = False) -> dict[str, Any]:
@@ -282,14 +285,3 @@ class SERBrain(SteppingBrain):
             "precision": self.work.precision, "frozen_weights": self.weights.frozen,
             **self.options.that_change_results(), **dataclasses.asdict(self.schedule), **more,
         }
-
-
-def refuse_odd_outputs(ids: list[str], outputs: Tensor) -> None:
-    """Raise Diverged if a model says NaN or infinity about an utterance."""
-    odd = [id for id, row in zip(ids, outputs, strict=True) if not bool(torch.isfinite(row).all())]
-    if odd:
-        raise Diverged(
-            "the model's outputs are NaN or infinite", odd,
-            remedy="listen to these utterances; if they are sound, train with precision fp32 or a "
-            "lower learning rate",
-        )

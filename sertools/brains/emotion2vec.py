@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from sertools.brains.base import SERBrain
-from sertools.brains.groups import adamw
 from sertools.data.batching import Batch
 from sertools.errors import UserError
 from sertools.models.emotion2vec import Distillation, Distilled
@@ -16,7 +15,7 @@ from sertools.models.weights.heard import Heard
 from sertools.objectives.distillation import decay, follow, frame_loss, spread, utterance_loss
 from sertools.objectives.masking import block_mask, crop_masks
 from speechbrain.core import Stage
-from torch import Tensor, nn
+from torch import Tensor
 
 PARTS = ("frame", "utterance", "target_std", "prediction_std")
 """What metrics.jsonl tells beside the loss: its two terms, and whether anything collapses."""
@@ -118,28 +117,3 @@ class Emotion2vecBrain(SERBrain):
         if every and epoch % every == 0 and self.ranks.main:
             folder = self.folder / f"epoch{epoch:04d}"
             save_encoder(self.raw_model.student.encoder, folder, self.heard)
-
-
-def whole_optimizer(lr: float, weight_decay: float, betas: tuple[float, float], eps: float,
-                    wd_exclude: str):
-    """Return what makes Adam with decoupled weight decay, on every parameter as released.
-
-    Args:
-        lr: learning rate.
-        weight_decay: share per unit of learning rate.
-        betas, eps: of Adam.
-        wd_exclude: `none`, or `norm_bias` to leave out vectors and scalars.
-    """
-
-    def make(model: nn.Module) -> torch.optim.Optimizer:
-        decaying: dict[float, list[nn.Parameter]] = {}
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                spared = wd_exclude == "norm_bias" and parameter.ndim <= 1
-                decaying.setdefault(0.0 if spared else weight_decay, []).append(parameter)
-        return adamw(betas, eps)(
-            [{"params": parameters, "lr": lr, "initial_lr": lr, "weight_decay": share}
-             for share, parameters in decaying.items()]
-        )
-
-    return make

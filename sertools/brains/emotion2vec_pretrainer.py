@@ -9,8 +9,9 @@ from typing import Any
 
 from sertools.brains.base import DONE
 from sertools.brains.distributed import Ranks, resolve_device
-from sertools.brains.emotion2vec import Emotion2vecBrain, whole_optimizer
+from sertools.brains.emotion2vec import Emotion2vecBrain
 from sertools.brains.emotion2vec_settings import refuse, refuse_audio, refuse_tokens
+from sertools.brains.groups import whole_optimizer
 from sertools.brains.options import LoopOptions, Schedule
 from sertools.brains.pretraining import Budget, pretraining_loader
 from sertools.brains.randomness import seed_weights

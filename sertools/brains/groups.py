@@ -82,6 +82,32 @@ def adamw(
     )
 
 
+def whole_optimizer(
+    lr: float, weight_decay: float, betas: tuple[float, float], eps: float, wd_exclude: str = "none"
+) -> Callable[[nn.Module], torch.optim.Optimizer]:
+    """Return what makes Adam with decoupled weight decay, on every parameter as released.
+
+    Args:
+        lr: learning rate.
+        weight_decay: share per unit of learning rate.
+        betas, eps: of Adam.
+        wd_exclude: `none`, or `norm_bias` to leave out vectors and scalars.
+    """
+
+    def make(model: nn.Module) -> torch.optim.Optimizer:
+        decaying: dict[float, list[nn.Parameter]] = {}
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                spared = wd_exclude == "norm_bias" and parameter.ndim <= 1
+                decaying.setdefault(0.0 if spared else weight_decay, []).append(parameter)
+        return adamw(betas, eps)(
+            [{"params": parameters, "lr": lr, "initial_lr": lr, "weight_decay": share}
+             for share, parameters in decaying.items()]
+        )
+
+    return make
+
+
 def sgd(momentum: float = 0.9) -> Callable[[list[dict[str, Any]]], torch.optim.Optimizer]:
     """Return what makes SGD with Nesterov's momentum from parameter groups."""
     return lambda groups: torch.optim.SGD(

@@ -131,3 +131,14 @@ class Guard:
         if not self.ranks.together:
             return flag
         return self.ranks.sum(flag.to(torch.int32)) > 0
+
+
+def refuse_odd_outputs(ids: list[str], outputs: Tensor) -> None:
+    """Raise Diverged if a model says NaN or infinity about an utterance."""
+    odd = [id for id, row in zip(ids, outputs, strict=True) if not bool(torch.isfinite(row).all())]
+    if odd:
+        raise Diverged(
+            "the model's outputs are NaN or infinite", odd,
+            remedy="listen to these utterances; if they are sound, train with precision fp32 or a "
+            "lower learning rate",
+        )

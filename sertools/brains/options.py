@@ -25,6 +25,9 @@ class LoopOptions:
     """Dev score that chooses the best epoch; `loss` is minimised, anything else maximised."""
     patience: int | None = None
     """Epochs without a better dev score before training ends early; None never ends early."""
+    judge_training: bool = False
+    """Without a dev part, let the mean training loss of an epoch, dropout and masks included,
+    choose the best one and end training early; else the last epoch is taken."""
     nonfinite_patience: int = 3
     """Steps per epoch that may be skipped because of a NaN or infinite loss or gradient."""
     checkpoint_minutes: float = 10.0
@@ -192,8 +195,9 @@ class Progress:
             setattr(self, item.name, state[item.name])
 
     def judge(self, score: float | None, lowest: bool) -> bool:
-        """Note an epoch's dev score (None: not defined); return whether it is the best so far."""
-        score = -math.inf if score is None else -score if lowest else score
+        """Note an epoch's score (None, NaN: not defined); return whether it is the best so far."""
+        undefined = score is None or math.isnan(score)
+        score = -math.inf if undefined else -score if lowest else score
         best = self.best_score if self.best_score is None or not lowest else -self.best_score
         better = best is None or score > best
         if better:

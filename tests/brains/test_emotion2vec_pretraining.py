@@ -16,8 +16,9 @@ import soundfile
 import torch
 import toy_pretraining as toy
 from safetensors.torch import load_file
-from sertools.brains.emotion2vec import Collapsed, whole_optimizer
+from sertools.brains.emotion2vec import Collapsed
 from sertools.brains.emotion2vec_pretrainer import Emotion2vecPretrainer
+from sertools.brains.groups import whole_optimizer
 from sertools.errors import ConfigError, DataError, Interrupted
 from sertools.models.emotion2vec import DecoderConfig
 from sertools.models.presets import build_encoder
