@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from sertools.brains.checks import odd_betas, odd_choices, odd_numbers, refuse_faults, too_small
 from sertools.brains.work import PretrainingWork
 from sertools.errors import ConfigError, DataError
 from sertools.models.encoder import SpeechEncoder
@@ -46,37 +47,15 @@ def refuse(given: Mapping[str, Any], *parts: Callable[[], object]) -> None:
     Raises:
         ConfigError: with all faults.
     """
-    problems = list(_kinds(given))
-    if not problems:
-        problems += _sense(given)
-        for make in parts:
-            try:
-                make()
-            except ConfigError as error:
-                problems += error.problems
-    problems += [f"{name}: {given[name]!r}; choose from {', '.join(choices)}"
-                 for name, choices in CHOICES.items() if given[name] not in choices]
-    if problems:
-        raise ConfigError("emotion2vec cannot be pretrained as configured", problems)
-
-
-def _kinds(given: Mapping[str, Any]) -> Iterator[str]:
-    for name in NUMBERS:
-        value, kinds = given[name], int if name in WHOLE else int | float
-        if value is None and name in OPTIONAL:
-            continue
-        if isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value):
-            yield f"{name}: {value!r} is not a {'whole ' if name in WHOLE else ''}number"
-    betas = given["betas"]
-    if not isinstance(betas, list | tuple) or len(betas) != 2 or not all(
-            isinstance(beta, int | float) and 0 <= beta < 1 for beta in betas):
-        yield f"betas: {betas!r}; give two numbers of 0 or more, less than 1"
+    refuse_faults(
+        "emotion2vec cannot be pretrained as configured",
+        [*odd_numbers(given, NUMBERS, WHOLE, OPTIONAL), *odd_betas(given["betas"])],
+        lambda: _sense(given), parts, odd_choices(given, CHOICES),
+    )
 
 
 def _sense(given: Mapping[str, Any]) -> Iterator[str]:
-    for name, least in AT_LEAST.items():
-        if given[name] is not None and given[name] < least:
-            yield f"{name}: {given[name]}; give {least} or more"
+    yield from too_small(given, AT_LEAST, ("lr", "eps"))
     if given["mask_span"] % 2 == 0:
         yield f"mask_span: {given['mask_span']}; give an odd number of frames"
     if not 0 < given["mask_share"] < 1:
@@ -84,9 +63,6 @@ def _sense(given: Mapping[str, Any]) -> Iterator[str]:
     if not 0 <= given["ema_start"] <= given["ema_end"] <= 1:
         yield (f"ema_start, ema_end: {given['ema_start']}, {given['ema_end']}; give "
                "0 <= start <= end <= 1")
-    for name in ("lr", "eps"):
-        if not given[name] > 0:
-            yield f"{name}: {given[name]}; give more than 0"
     if given["start"] is not None and not str(given["start"]).strip():
         yield "start: ''; name a file, or null for a cold start"
     if given["frame_weight"] == 0 and (
