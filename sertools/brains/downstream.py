@@ -55,10 +55,12 @@ class DownstreamTrainer:
         layer_decay: factor on the learning rate per block below the last.
         freeze_frontend: epochs for which the encoder's convolutional front end stays as it is, or
             always.
-        weight_decay: of matrices; vectors do not decay.
-        optimizer: adamw, sgd (with Nesterov momentum) or rmsprop.
+        weight_decay: of matrices, and of vectors if `wd_exclude` is none.
+        wd_exclude: norm_bias (vectors do not decay) or none (everything decays).
+        optimizer: adamw, sgd or rmsprop.
         betas: of AdamW.
         momentum: of sgd and rmsprop; None: 0.9.
+        nesterov: of sgd; False takes plain momentum.
         schedule: cosine, linear or constant learning rate after the warm-up; or cyclic.
         per_epoch: one learning rate for all steps of an epoch (see `Schedule`).
         cycle: for schedule cyclic, a `Cycle`: how far and how fast the learning rate swings.
@@ -67,7 +69,7 @@ class DownstreamTrainer:
         clip: largest norm of the gradient; None does not clip.
         patience: epochs without a better dev score before the end; None trains all epochs.
         select: dev score that chooses the best epoch: UA, WA, WF1, MF1, CCC, CCC_<dimension> or
-            loss; None: UA or CCC, after the task.
+            loss, or a sum of scores such as WA+UA; None: UA or CCC, after the task.
         crop: None, start or random: how training cuts long utterances; prediction never cuts.
         crop_seconds: length of the cut.
         normalise: zero mean and unit variance of every waveform (see `AudioReader`); encoders
@@ -108,9 +110,11 @@ class DownstreamTrainer:
         layer_decay: float = 1.0,
         freeze_frontend: int | str = 0,
         weight_decay: float = 0.01,
+        wd_exclude: str = "norm_bias",
         optimizer: str = "adamw",
         betas: Sequence[float] = (0.9, 0.999),
         momentum: float | None = None,
+        nesterov: bool = True,
         schedule: str = "cosine",
         per_epoch: bool = False,
         cycle: Cycle | None = None,
@@ -246,10 +250,12 @@ class DownstreamTrainer:
     def _optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         given = self.given
         momentum = 0.9 if given["momentum"] is None else given["momentum"]
-        make = {"adamw": groups.adamw(given["betas"]), "sgd": groups.sgd(momentum),
+        make = {"adamw": groups.adamw(given["betas"]),
+                "sgd": groups.sgd(momentum, given["nesterov"]),
                 "rmsprop": groups.rmsprop(momentum)}[given["optimizer"]]
         return make(groups.parameter_groups(
-            model, given["lr"], given["weight_decay"], given["encoder_lr"], given["layer_decay"]
+            model, given["lr"], given["weight_decay"], given["encoder_lr"], given["layer_decay"],
+            wd_exclude=given["wd_exclude"],
         ))
 
     def _frozen_epochs(self, model: nn.Module) -> tuple[nn.Module, int] | None:

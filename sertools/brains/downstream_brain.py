@@ -8,6 +8,7 @@ from typing import Any
 from sertools.brains.augmentation import Augmentation
 from sertools.brains.base import SERBrain
 from sertools.brains.best import write_model
+from sertools.brains.settings import summands
 from sertools.brains.tasks import Classification, Dimensions
 from sertools.data.batching import Batch
 from speechbrain.core import Stage
@@ -57,8 +58,13 @@ class DownstreamBrain(SERBrain):
         return self.task.loss_weight(batch.targets)
 
     def dev_scores(self, ids: list[str], outputs: Tensor) -> dict[str, Any]:
-        """Return the task's scores."""
-        return self.task.scores(self.work.manifest, ids, outputs)
+        """Return the task's scores, and the sum of those that choose the best epoch together."""
+        scores = self.task.scores(self.work.manifest, ids, outputs)
+        wanted = summands(self.options.select)
+        if len(wanted) == 1:
+            return scores
+        values = [scores[name] for name in wanted]
+        return {**scores, self.options.select: None if None in values else sum(values)}
 
     def write_best(self, folder: Path) -> None:
         """Write weights and description."""

@@ -21,13 +21,13 @@ def parameter_groups(
     encoder_lr: float | None = None,
     layer_decay: float = 1.0,
     encoder: str = "encoder",
+    wd_exclude: str = "norm_bias",
 ) -> list[dict[str, Any]]:
     """Group the trainable parameters by learning rate and weight decay.
 
-    Vectors and scalars (biases, norms, layer weights) do not decay. In the encoder, block i of N
-    learns with `encoder_lr * layer_decay^(N - i)`, what lies before the blocks with the rate of
-    an imagined block 0, what lies after them with that of block N (Clark et al. 2020, ELECTRA,
-    appendix A, "layerwise learning-rate decay").
+    In the encoder, block i of N learns with `encoder_lr * layer_decay^(N - i)`, what lies before
+    the blocks with the rate of an imagined block 0, what lies after them with that of block N
+    (Clark et al. 2020, ELECTRA, appendix A, "layerwise learning-rate decay").
 
     Args:
         model: its parameters with requires_grad; those frozen only for some epochs must have it.
@@ -36,6 +36,8 @@ def parameter_groups(
         encoder_lr: learning rate of the encoder's last block; None: as `lr`.
         layer_decay: factor per block below the last; 1 gives all blocks the same rate.
         encoder: name of the encoder inside `model`.
+        wd_exclude: `norm_bias` spares vectors and scalars (biases, norms, layer weights);
+            `none` lets all decay.
 
     Returns:
         one dict per group, with `name` and `initial_lr`, in the order of the parameters.
@@ -49,7 +51,8 @@ def parameter_groups(
         if name.startswith(encoder + "."):
             below = blocks - _depth(name, blocks)
             rate = (lr if encoder_lr is None else encoder_lr) * layer_decay**below
-        decay = 0.0 if parameter.ndim <= 1 else weight_decay
+        spared = wd_exclude == "norm_bias" and parameter.ndim <= 1
+        decay = 0.0 if spared else weight_decay
         group = groups.setdefault((rate, decay), {
             "params": [], "lr": rate, "initial_lr": rate, "weight_decay": decay,
             "name": f"lr {rate:.3g}, decay {decay:.3g}",
@@ -108,10 +111,12 @@ def whole_optimizer(
     return make
 
 
-def sgd(momentum: float = 0.9) -> Callable[[list[dict[str, Any]]], torch.optim.Optimizer]:
-    """Return what makes SGD with Nesterov's momentum from parameter groups."""
+def sgd(
+    momentum: float = 0.9, nesterov: bool = True
+) -> Callable[[list[dict[str, Any]]], torch.optim.Optimizer]:
+    """Return what makes SGD with momentum, Nesterov's or the plain one, from parameter groups."""
     return lambda groups: torch.optim.SGD(
-        groups, lr=groups[0]["lr"], momentum=momentum, nesterov=momentum > 0,
+        groups, lr=groups[0]["lr"], momentum=momentum, nesterov=nesterov and momentum > 0,
         fused=_on_cuda(groups),
     )
 

@@ -32,7 +32,7 @@ def fingerprint(ids: Sequence[str]) -> str:
 def refuse_contradictions(given: dict[str, Any]) -> None:
     """Raise ConfigError with all options of a `DownstreamTrainer` that cannot be meant."""
     known = {"inputs": ("audio", "features"), "task": ("classification", "dimensions"),
-             "optimizer": ("adamw", "sgd", "rmsprop")}
+             "optimizer": ("adamw", "sgd", "rmsprop"), "wd_exclude": ("norm_bias", "none")}
     problems = [f"{name} is {given[name]!r}: use {' or '.join(values)}"
                 for name, values in known.items() if given[name] not in values]
     features = given["inputs"] == "features"
@@ -52,10 +52,18 @@ def refuse_contradictions(given: dict[str, Any]) -> None:
     if not (given["freeze_frontend"] == "always" or isinstance(given["freeze_frontend"], int)):
         problems.append(f"freeze_frontend is {given['freeze_frontend']!r}: epochs, or always")
     scores = _scores(given)
-    if given["select"] is not None and given["select"] not in scores:
-        problems.append(f"select is {given['select']!r}: use one of {', '.join(scores)}")
+    wanted = summands(given["select"] or scores[0])
+    sound = set(wanted) <= set(scores) and len(set(wanted)) == len(wanted)
+    if not sound or (len(wanted) > 1 and "loss" in wanted):
+        problems.append(f"select is {given['select']!r}: use one of {', '.join(scores)}, or a sum "
+                        "of scores such as WA+UA")
     if problems:
         raise ConfigError("the trainer's options are not sound", problems)
+
+
+def summands(select: str) -> list[str]:
+    """Return the dev scores whose sum `select` names: one, or several as in WA+UA."""
+    return select.split("+")
 
 
 def _scores(given: dict[str, Any]) -> list[str]:

@@ -1,22 +1,29 @@
 """Downstream training as released with Vesper: rates per epoch, plain SGD, random batches."""
 
+import copy
+import functools
+import json
 import math
 
 import pytest
 import torch
 from sertools.brains.options import Schedule
+from sertools.data.feature_cache import FeatureCache
+from sertools.errors import ConfigError
+from sertools.models.heads import UtteranceHead
 
 
 @pytest.fixture
 def watched(toy):
-    """Return a list that every step adds the rate, epoch and utterances to."""
+    """Return a list that every step adds the rate, epoch, utterances and weights to."""
     seen = []
     brain = toy.DownstreamBrain
     after, forward = brain.after_step, brain.compute_forward
 
     def after_step(self):
         group = self.optimizer.param_groups[0]
-        seen.append({"lr": group["lr"], "epoch": self.progress.epoch, "ids": self._ids})
+        seen.append({"lr": group["lr"], "epoch": self.progress.epoch, "ids": self._ids,
+                     "weights": [p.detach().clone() for p in self.raw_model.parameters()]})
 
     def compute_forward(self, batch, stage):
         self._ids = list(batch.ids)
@@ -67,3 +74,78 @@ def test_training_takes_one_rate_per_epoch(toy, work_of, watched):
     assert len(watched) > 4
     for step in watched:
         assert step["lr"] == pytest.approx(expected[step["epoch"]])
+
+
+RELEASED = {"optimizer": "sgd", "nesterov": False, "wd_exclude": "none", "weight_decay": 0.3,
+            "lr": 0.2, "floor": 0.01, "warmup": 0.0, "per_epoch": True, "clip": None,
+            "accumulation": 1, "batch_seconds": math.inf, "max_batch": 6,
+            "head": functools.partial(UtteranceHead, projection=8)}
+"""What was released, with a step and a decay large enough to see."""
+
+
+def test_training_is_the_obvious_loop_over_all_frames(toy, work_of, watched):
+    work = work_of(inputs="features")
+    trainer = toy.feature_trainer(**RELEASED, epochs=3)
+    start = trainer._model(work, trainer._task(work), trainer._inputs(work, toy.Ranks()))
+    trainer.fit(work)
+    cache = FeatureCache(work.features)
+    model = copy.deepcopy(start)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.2, momentum=0.9, weight_decay=0.3)
+    released = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda e: 0.01 + 0.5 * 0.99 * (1.0 + math.cos(e / 3 * math.pi)))
+    for epoch in range(3):
+        for ids in [step["ids"] for step in watched if step["epoch"] == epoch]:
+            rows = []
+            for id in ids:
+                layers = cache.get(id).float()
+                weights = torch.softmax(model.layer_weights, 0)
+                summed = sum(w * layer for w, layer in zip(weights, layers, strict=True))
+                rows.append(model.output(model.projection(summed).sum(0) / len(summed)))
+            labels = torch.tensor([work.classes.index(work.manifest[id].label) for id in ids])
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(torch.stack(rows), labels).backward()
+            optimizer.step()
+        released.step()
+    last = watched[-1]["weights"]
+    for mine, theirs, first in zip(model.parameters(), last, start.parameters(), strict=True):
+        assert torch.allclose(mine, theirs, atol=1e-6, rtol=0)
+        assert float((first - theirs).detach().abs().max()) > 5e-4  # far above the tolerance
+
+
+def test_plain_momentum_and_the_decay_of_vectors_are_choices(toy):
+    model = torch.nn.Linear(3, 2)
+    (group,) = toy.feature_trainer(**RELEASED)._optimizer(model).param_groups
+    assert not group["nesterov"] and group["momentum"] == 0.9 and len(group["params"]) == 2
+    optimizer = toy.feature_trainer(optimizer="sgd", weight_decay=0.3)._optimizer(model)
+    assert [(g["nesterov"], g["weight_decay"]) for g in optimizer.param_groups] == [
+        (True, 0.3), (True, 0.0)]
+    with pytest.raises(ConfigError, match="norm_bias or none"):
+        toy.feature_trainer(wd_exclude="bias")
+
+
+def test_batches_are_drawn_at_random_whatever_the_lengths(toy, work_of, watched):
+    work = work_of(inputs="features")
+    toy.feature_trainer(**RELEASED, epochs=8).fit(work)
+    batches = [step["ids"] for step in watched]
+    assert sorted(map(len, batches)) == [5] * 16 + [6] * 8
+    assert len({frozenset(batch) for batch in batches}) > 20
+    for epoch in range(8):
+        ids = [id for step in watched if step["epoch"] == epoch for id in step["ids"]]
+        assert sorted(ids) == sorted(work.train)
+
+
+def test_a_sum_of_scores_chooses_the_epoch(toy, work_of):
+    work = work_of(inputs="features")
+    work.train, work.dev = work.train[:6], sorted(work.manifest)[7:]
+    toy.feature_trainer(**{**RELEASED, "lr": 0.03}, epochs=8, select="WA+UA").fit(work)
+    lines = [json.loads(text) for text in (work.folder / "metrics.jsonl").read_text().splitlines()]
+    sums = [line["dev"]["WA"] + line["dev"]["UA"] for line in lines]
+    assert [line["dev"]["WA+UA"] for line in lines] == pytest.approx(sums)
+    best = json.loads((work.folder / "best" / "best.json").read_text())
+    assert best["epoch"] == 1 + sums.index(max(sums)) and len(set(sums)) > 1
+
+
+@pytest.mark.parametrize("select", ["WA+", "WA+WA", "WA+loss", "+", "UAR+WA", "WA UA"])
+def test_other_sums_are_refused(toy, select):
+    with pytest.raises(ConfigError, match=r"such as WA\+UA"):
+        toy.feature_trainer(select=select)
