@@ -139,14 +139,25 @@ class SpeechEncoder(nn.Module):
 
         `normalised` says that the waveforms are (crops of) normalised ones already.
         """
+        waveforms, samples, frames = self._heard(waveforms, lengths, normalised)
+        return self.frontend(waveforms, samples), frames
+
+    def convolve(
+        self, waveforms: Tensor, lengths: Tensor | None = None, *, normalised: bool = False
+    ) -> Tensor:
+        """Return (B, T, C): `local` before the front end's projection, padded frames undefined."""
+        waveforms, samples, _ = self._heard(waveforms, lengths, normalised)
+        return self.frontend.convolve(waveforms, samples)
+
+    def _heard(self, waveforms: Tensor, lengths: Tensor | None, normalised: bool):
+        """Return what the front end hears, its valid samples, and the frames they give."""
         if lengths is not None:
             lengths = lengths.to(waveforms.device)
             if lengths.device.type == "cpu" and bool((lengths >= waveforms.shape[1]).all()):
                 lengths = None
         waveforms = prepare(waveforms, lengths, self.config, normalised)
         samples = None if lengths is None else lengths.clamp(min=self.config.receptive_field)
-        frames = None if lengths is None else self.config.frames(lengths)
-        return self.frontend(waveforms, samples), frames
+        return waveforms, samples, None if lengths is None else self.config.frames(lengths)
 
     def contextualise(
         self,
@@ -191,7 +202,7 @@ class SpeechEncoder(nn.Module):
         """
         extra, masks = self.config.extra_tokens, masks or {}
         bias = None if self.bias is None else _cast_once(self.bias(frames or x.shape[1], positions))
-        mask = _key_mask(valid, extra)
+        mask = key_mask(valid, extra)
         if self.tokens is not None:
             x = torch.cat([self.tokens.expand(len(x), -1, -1).to(x.dtype), x], dim=1)
         x = x if self.input_norm is None else self.input_norm(x)
@@ -262,7 +273,7 @@ def _norm(config: EncoderConfig) -> nn.LayerNorm:
     return nn.LayerNorm(config.dim, eps=config.norm_eps)
 
 
-def _key_mask(valid: Tensor | None, extra: int) -> Tensor | None:
+def key_mask(valid: Tensor | None, extra: int) -> Tensor | None:
     """Return (B, 1, 1, K + T): 0 for valid keys and tokens, -inf for padded frames."""
     if valid is None:
         return None

@@ -34,7 +34,39 @@ def masked_mean(values: Tensor, lengths: Tensor) -> Tensor:
     return total / count
 
 
-class UtteranceHead(nn.Module):
+class LayerReader(nn.Module):
+    """What a head hears: a learned weighted sum of all layers, or the plain mean of some.
+
+    Args:
+        num_layers: how many layers `forward` gets (an encoder of N blocks gives N + 1).
+        layers: `weighted_sum`, `last`, the index of one layer (0 is the input of block 1, -1 the
+            last layer), or a list of those, whose plain mean is taken.
+
+    Raises:
+        ConfigError: a layer that does not exist.
+    """
+
+    def __init__(self, num_layers: int, layers: str | int | Sequence[int]):
+        super().__init__()
+        self.num_layers, self.layers = num_layers, layers
+        self._chosen = None if layers == "weighted_sum" else _depths(layers, num_layers)
+        if self._chosen is None:
+            self.layer_weights = nn.Parameter(torch.zeros(num_layers))
+
+    def read(self, hidden: Tensor | Sequence[Tensor]) -> list[Tensor]:
+        """Return those tensors (B, T, D) that matter, of (B, N, T, D) or N tensors (B, T, D)."""
+        layers = list(hidden.unbind(1)) if isinstance(hidden, Tensor) else list(hidden)
+        return layers if self._chosen is None else [layers[depth] for depth in self._chosen]
+
+    def merge(self, layers: list[Tensor]) -> Tensor:
+        """Return the weighted sum of all layers, or the mean of those that were chosen."""
+        if self._chosen is not None:
+            return layers[0] if len(layers) == 1 else torch.stack(layers).mean(0)
+        assert len(layers) == self.num_layers, f"{len(layers)} layers, {self.num_layers}"
+        return torch.einsum("n,n...->...", self.layer_weights.softmax(0), torch.stack(layers))
+
+
+class UtteranceHead(LayerReader):
     """Weigh the layers, project every frame, average the valid frames, map to the outputs.
 
     This is the emotion classifier of SUPERB (Yang et al. 2021, Interspeech, section 3): a learned
@@ -43,11 +75,9 @@ class UtteranceHead(nn.Module):
     result for a fraction of the work.
 
     Args:
-        num_layers: how many layers `forward` gets (an encoder of N blocks gives N + 1).
+        num_layers, layers: what it hears, see `LayerReader`.
         dim: width D of a frame.
         num_outputs: classes, or affect dimensions.
-        layers: `weighted_sum`, `last`, the index of one layer (0 is the input of block 1, -1 the
-            last layer), or a list of those, whose plain mean is taken.
         projection: width of the projection; None for none.
         activation: `relu` after the projection, None for none.
         dropout: share of the pooled values dropped in training.
@@ -68,14 +98,10 @@ class UtteranceHead(nn.Module):
         dropout: float = 0.0,
         normalise: bool = False,
     ):
-        super().__init__()
+        super().__init__(num_layers, layers)
         if activation not in (None, "relu"):
             raise ConfigError(f"activation is {activation!r}", remedy="use relu or null")
-        self.num_layers, self.layers, self.normalise = num_layers, layers, normalise
-        self.activation = activation
-        self._chosen = None if layers == "weighted_sum" else _depths(layers, num_layers)
-        if self._chosen is None:
-            self.layer_weights = nn.Parameter(torch.zeros(num_layers))
+        self.activation, self.normalise = activation, normalise
         self.projection = nn.Linear(dim, projection) if projection else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(projection or dim, num_outputs)
@@ -92,11 +118,9 @@ class UtteranceHead(nn.Module):
             hidden: (B, N, T, D), or N tensors (B, T, D); any floating type.
             lengths: valid frames, long (B,).
         """
-        layers = list(hidden.unbind(1)) if isinstance(hidden, Tensor) else list(hidden)
-        if self._chosen is not None:
-            layers = [layers[depth] for depth in self._chosen]
+        layers = self.read(hidden)
         if self.linear_before_pooling:
-            pooled = self.projection(self._merged([masked_mean(x, lengths) for x in layers]))
+            pooled = self.projection(self.merge([masked_mean(x, lengths) for x in layers]))
         else:
             pooled = self._frame_by_frame(layers, lengths)
         return self.output(self.dropout(pooled))
@@ -117,15 +141,8 @@ class UtteranceHead(nn.Module):
         layers = [layer.to(self.output.weight.dtype) for layer in layers]
         if self.normalise:
             layers = [F.layer_norm(layer, layer.shape[-1:]) for layer in layers]
-        frames = self.projection(self._merged(layers))
+        frames = self.projection(self.merge(layers))
         return F.relu(frames) if self.activation else frames
-
-    def _merged(self, layers: list[Tensor]) -> Tensor:
-        """Return the weighted sum of all layers, or the mean of those that were chosen."""
-        if self._chosen is not None:
-            return layers[0] if len(layers) == 1 else torch.stack(layers).mean(0)
-        assert len(layers) == self.num_layers, f"{len(layers)} layers, {self.num_layers}"
-        return torch.einsum("n,n...->...", self.layer_weights.softmax(0), torch.stack(layers))
 
 
 def _depths(layers: str | int | Sequence[int], num_layers: int) -> list[int]:
@@ -155,7 +172,7 @@ class EncoderWithHead(nn.Module):
         head: what reads the layers.
     """
 
-    def __init__(self, encoder: nn.Module, head: UtteranceHead):
+    def __init__(self, encoder: nn.Module, head: LayerReader):
         super().__init__()
         self.encoder, self.head = encoder, head
 
