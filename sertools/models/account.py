@@ -16,6 +16,7 @@ from sertools.models.emotion2vec import Emotion2vec
 from sertools.models.encoder import SpeechEncoder
 from sertools.models.heads import EncoderWithHead, UtteranceHead
 from sertools.models.presets import PRESETS, build_encoder
+from sertools.models.vesper import Vesper
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -29,10 +30,17 @@ def _emotion2vec_plus(preset: str) -> EncoderWithHead:
     return EncoderWithHead(encoder, UtteranceHead(1, encoder.dim, 9, "last", projection=None))
 
 
+def _vesper(preset: str) -> Vesper:
+    encoder = build_encoder(preset, mask_embedding=True)
+    return Vesper(encoder, encoder.dim)
+
+
 REGISTRY: dict[str, Callable[[], nn.Module]] = {
     "data2vec2_base": partial(_emotion2vec, "data2vec2_base"),
     "emotion2vec_base": partial(_emotion2vec, "emotion2vec_base"),
     "emotion2vec_plus_large": partial(_emotion2vec_plus, "emotion2vec_plus_large"),
+    "vesper4_pretraining": partial(_vesper, "vesper4"),
+    "vesper12_pretraining": partial(_vesper, "vesper12"),
 }
 """Further models by name, or more than the encoder of the preset of that name: what builds them.
 They must take (1, samples) waveforms."""

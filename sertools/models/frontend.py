@@ -141,15 +141,21 @@ class ConvFrontEnd(nn.Module):
 
     def forward(self, waveforms: Tensor, samples: Tensor | None) -> Tensor:
         """Map (B, L) waveforms with (B,) valid samples (None: all) to (B, T, D) frames."""
+        return self.project(self.convolve(waveforms, samples))
+
+    def convolve(self, waveforms: Tensor, samples: Tensor | None) -> Tensor:
+        """Map (B, L) waveforms to the convolutions' (B, T, conv_dim), padded frames undefined."""
         maps = [layer.linear_map(waveforms.unsqueeze(-1), samples) for layer in self.layers]
         needs_gradient = torch.is_grad_enabled() and any(
             tensor.requires_grad for tensor in (waveforms, *self.layers.parameters())
         )
         if needs_gradient or waveforms.device.type != "cpu":
-            x = self._convolve(waveforms, maps)
-        else:
-            x = self._by_chunks(waveforms, samples, maps)
-        return self.linear(self.norm(x))
+            return self._convolve(waveforms, maps)
+        return self._by_chunks(waveforms, samples, maps)
+
+    def project(self, frames: Tensor) -> Tensor:
+        """Map (B, T, conv_dim) of `convolve` to (B, T, D)."""
+        return self.linear(self.norm(frames))
 
     def _convolve(self, waveforms: Tensor, maps: list) -> Tensor:
         """Map (B, L) or (L,) to (B, T, conv_dim) or (T, conv_dim)."""

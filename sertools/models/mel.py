@@ -34,11 +34,18 @@ class MelFrontEnd(nn.Module):
 
     def forward(self, waveforms: Tensor, samples: Tensor | None) -> Tensor:
         """Map (B, L) waveforms with (B,) valid samples (None: all) to (B, T, D) frames."""
+        return self.project(self.convolve(waveforms, samples))
+
+    def convolve(self, waveforms: Tensor, samples: Tensor | None) -> Tensor:
+        """Map (B, L) waveforms to (B, T, bands * stack): all that has no weights."""
         with full_precision(waveforms.device):
             bands = self.normalise(self.log_mel(waveforms.float()), samples)
         frames = bands.shape[1] // self.stack
-        stacked = bands[:, : frames * self.stack].reshape(bands.shape[0], frames, -1)
-        return self.linear(stacked)
+        return bands[:, : frames * self.stack].reshape(bands.shape[0], frames, -1)
+
+    def project(self, frames: Tensor) -> Tensor:
+        """Map (B, T, bands * stack) of `convolve` to (B, T, D)."""
+        return self.linear(frames)
 
     def log_mel(self, waveforms: Tensor) -> Tensor:
         """Map (B, L) to (B, M, bands), M = 1 + (L - window) // hop."""

@@ -43,6 +43,14 @@ _DATA2VEC2 = {
     "position_depth": 5,
     "bias": "alibi",
 }
+_VESPER = {
+    **_LARGE,
+    "bias": "gated",
+    "final_norm": False,
+    "dropout": 0.1,
+    "attention_dropout": 0.1,
+    "activation_dropout": 0.1,
+}
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {},
     "wavlm_base": {**_BASE, "bias": "gated"},
@@ -51,6 +59,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "hubert_base": _BASE,
     "hubert_large": _LARGE,
     "wav2vec2_base": _BASE,
+    "vesper4": {**_VESPER, "num_layers": 4},
+    "vesper12": {**_VESPER, "num_layers": 12},
     "wav2vec2_large": {**_LARGE, "conv_bias": True},
     "wav2vec2_large_post": {
         **_BASE,
