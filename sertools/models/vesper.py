@@ -135,7 +135,7 @@ class Vesper(nn.Module):
             lengths = lengths.to(features.device)
             if padding == "released":
                 whole = count * encoder.config.hop if waveforms is None else waveforms.shape[1]
-                frames = released_frames(whole, lengths, count)
+                frames = released_frames(lengths, whole, count)
             elif local is not None:
                 frames = encoder.config.frames(lengths)
         masks = self._masks(small, large)
@@ -170,19 +170,19 @@ class Vesper(nn.Module):
         return {at: mask for at, mask in ((0, small), (depth, large)) if mask is not None}
 
 
-def released_frames(samples: int, length: Tensor, frames: int) -> Tensor:
+def released_frames(samples: Tensor, length: int, frames: int) -> Tensor:
     """Return the (B,) valid frames by the released code's rule.
 
-    The last `samples` mod `frames` samples are dropped, the others laid out as (frames, -1); a
+    The last `length` mod `frames` samples are dropped, the others laid out as (frames, -1); a
     frame is padded if all samples of its row are.
 
     Args:
-        samples: L of the padded batch.
-        length: (B,) valid samples.
-        frames: T of the batch.
+        samples: (B,) valid samples.
+        length: samples L of the padded batch.
+        frames: T of the padded batch.
     """
-    row = samples // frames
-    return ((length + row - 1) // row).clamp(max=frames)
+    row = length // frames
+    return ((samples + row - 1) // row).clamp(max=frames)
 
 
 def _refuse(config: EncoderConfig, weights: Mapping[str, float]) -> None:
