@@ -125,10 +125,10 @@ class AudioReader:
             waveform = self.load(path, record)
             self.cache.put(key, waveform)
         if self.normalise is True:
-            waveform = _normalised(waveform)
+            waveform = normalised(waveform)
         waveform = self._cropped(waveform, generator)
         if self.normalise == "crop":
-            return _normalised(waveform)
+            return normalised(waveform)
         return waveform.clone()  # neither the cache nor the rest of a crop may leave with it
 
     def load(self, path: Path, record: Record) -> Tensor:
@@ -182,7 +182,8 @@ class WaveformCache:
         self.__init__(**state)
 
 
-def _normalised(waveform: Tensor) -> Tensor:
+def normalised(waveform: Tensor) -> Tensor:
+    """Return a waveform (samples,) with zero mean and unit variance; silence stays zero."""
     variance, mean = torch.var_mean(waveform, correction=0)
     return (waveform - mean) / torch.sqrt(variance + _EPS)
 

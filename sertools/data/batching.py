@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from sertools.errors import ConfigError, DataError
@@ -48,10 +48,9 @@ class Batch:
         return self._map(Tensor.pin_memory)
 
     def _map(self, function) -> Batch:
-        targets = None if self.targets is None else function(self.targets)
-        return replace(
-            self, inputs=function(self.inputs), lengths=function(self.lengths), targets=targets
-        )
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{
+            name: function(value) for name, value in values.items() if isinstance(value, Tensor)})
 
 
 def collate(examples: Sequence[Example]) -> Batch:
@@ -61,15 +60,25 @@ def collate(examples: Sequence[Example]) -> Batch:
     """
     first = examples[0].inputs
     time = 0 if first.dim() == 1 else 1
-    lengths = [example.inputs.shape[time] for example in examples]
-    shape = list(first.shape)
-    shape[time] = max(lengths)
-    inputs = first.new_zeros([len(examples), *shape])
-    for row, example, length in zip(inputs, examples, lengths, strict=True):
-        row.narrow(time, 0, length).copy_(example.inputs)
+    inputs, lengths = pad([example.inputs for example in examples], time)
     ids = [example.id for example in examples]
     targets = [example.target for example in examples]
-    return Batch(ids, inputs, torch.tensor(lengths, dtype=torch.long), _stack(targets))
+    return Batch(ids, inputs, lengths, _stack(targets))
+
+
+def pad(tensors: Sequence[Tensor], axis: int, size: int | None = None) -> tuple[Tensor, Tensor]:
+    """Return tensors padded with zeros behind the end of `axis`, stacked, and their lengths (B,).
+
+    `size` is the common length; None takes the longest. What is longer is cut.
+    """
+    lengths = torch.tensor([tensor.shape[axis] for tensor in tensors], dtype=torch.long)
+    shape = list(tensors[0].shape)
+    shape[axis] = int(lengths.max()) if size is None else size
+    lengths = lengths.clamp(max=shape[axis])
+    padded = tensors[0].new_zeros([len(tensors), *shape])
+    for row, tensor, length in zip(padded, tensors, lengths.tolist(), strict=True):
+        row.narrow(axis, 0, length).copy_(tensor.narrow(axis, 0, length))
+    return padded, lengths
 
 
 def _stack(targets: list[Tensor | int | None]) -> Tensor | None:

@@ -77,6 +77,21 @@ class FeatureCache:
         """
         return self._shard(self._place(id)[0]).get_tensor(self._audio[id])
 
+    def slice(self, id: str, start: int, frames: int) -> Tensor:
+        """Return (layers, n, dim) from frame `start` on; only these rows are read.
+
+        n is `frames`, or what the utterance has left from `start` on, which may be none.
+
+        Raises:
+            DataError: the cache has no such utterance.
+        """
+        number, count = self._place(id)
+        name = self._audio[id]
+        first, last = min(start, count), min(start + frames, count)
+        if first >= last:
+            return self._shard(number).get_tensor(name)[:, :0]
+        return self._shard(number).get_slice(name)[:, first:last]
+
     def _place(self, id: str) -> tuple[int, int]:
         if id not in self._audio:
             raise DataError(

@@ -2,7 +2,7 @@
 
 Source of the rules: ddlBoJack/fairseq (branch emotion2vec, 47cc7d5): clips of at least 0.5 s,
 longer ones cut to 20 s at random, every batch cut to its shortest clip; waveforms are normalised
-over the whole utterance before any cut.
+over the whole utterance before any cut. A pretrainer may ask for another cut (`dataset`).
 """
 
 from __future__ import annotations
@@ -32,15 +32,16 @@ class PretrainingData:
 
     Args:
         sources: prepared corpora by name; each has `manifest` (relative to the recipe) and
-            `folder` of its release (relative to data_folder, or absolute).
-        shards: folders that `utils/make_shards.py` wrote (relative to data_folder, or absolute).
+            `folder` of its release (relative to `releases`, or absolute).
+        shards: folders that `utils/make_shards.py` wrote (relative to `releases`, or absolute).
         exclude: corpora, or `corpus/speaker`, to leave out. The manifest of a corpus that is left
             out altogether need not exist.
         min_seconds: shorter utterances are left out and counted.
-        max_seconds: longer ones are cut to this at a random place, another in every epoch; None
-            leaves them whole.
+        max_seconds: longer ones are cut to this, where `dataset` is told; None leaves them whole.
         sample_rate: in Hz.
         cache_megabytes: memory for waveforms, in every process that loads audio.
+        releases: folder that holds the releases (relative to data_folder, or absolute); None takes
+            data_folder itself. For recipes whose data_folder is the release of one corpus.
 
     Raises:
         ConfigError: options that cannot be meant; all of them are listed.
@@ -55,7 +56,9 @@ class PretrainingData:
         max_seconds: float | None = 20.0,
         sample_rate: int = 16000,
         cache_megabytes: float = 512,
+        releases: str | None = None,
     ):
+        self.releases = releases
         self.sources, self.shards, self.exclude = sources or {}, shards or [], exclude or []
         self.min_seconds, self.max_seconds = min_seconds, max_seconds
         self.sample_rate, self.cache_megabytes = sample_rate, cache_megabytes
@@ -64,7 +67,12 @@ class PretrainingData:
             raise ConfigError("the data of pretraining are not declared soundly", problems)
 
     def dataset(
-        self, base: str | Path, data_folder: str | Path | None, seed: int
+        self,
+        base: str | Path,
+        data_folder: str | Path | None,
+        seed: int,
+        normalise: bool = True,
+        crop: str = "random",
     ) -> PretrainingDataset:
         """Read the manifests, check that all audio is there, and return the utterances by id.
 
@@ -72,10 +80,13 @@ class PretrainingData:
             base: folder of the recipe.
             data_folder: folder that holds the releases; None if every folder is absolute.
             seed: of the random cuts.
+            normalise: zero mean, unit variance over each whole utterance, before the cut.
+            crop: what is left of utterances longer than max_seconds: their `start`, or a `random`
+                place, another in every epoch.
 
         Raises:
             ConfigError: a manifest is missing (all are named, with the command that makes each),
-                or `exclude` names what there is not.
+                `exclude` names what there is not, or `crop` is no such word.
             DataError: audio is missing, an id occurs twice, shards are damaged, nothing is left.
         """
         # Imported here, so that declaring and fingerprinting wait for no audio library.
@@ -101,10 +112,10 @@ class PretrainingData:
             if not utterance.in_shard:
                 used[utterance.corpus].append(utterance.record)
         check_audio([source for source in sources if source.name in used], used)
-        crop = {} if self.max_seconds is None else {
-            "crop": "random", "crop_seconds": self.max_seconds}
-        reader = ShardReader(opened, sample_rate=self.sample_rate, normalise=True,
-                             cache_megabytes=self.cache_megabytes, **crop)
+        cut = {} if self.max_seconds is None else {
+            "crop": crop, "crop_seconds": self.max_seconds}
+        reader = ShardReader(opened, sample_rate=self.sample_rate, normalise=normalise,
+                             cache_megabytes=self.cache_megabytes, **cut)
         return PretrainingDataset(kept, reader, seed, left_out)
 
     def fingerprint(self, base: str | Path, data_folder: str | Path | None) -> str:
@@ -140,6 +151,8 @@ class PretrainingData:
             value = getattr(self, key)
             if isinstance(value, str) or not all(isinstance(item, str) and item for item in value):
                 yield f"{key}: {value!r} is not a list of texts"
+        if self.releases is not None and not (isinstance(self.releases, str) and self.releases):
+            yield f"releases: {self.releases!r} is not a folder's name"
         numbers = {key: getattr(self, key) for key in (
             "min_seconds", "max_seconds", "sample_rate", "cache_megabytes")}
         for key, value in numbers.items():
@@ -158,12 +171,13 @@ class PretrainingData:
     ) -> tuple[list[Prepared], list[Path]]:
         """Return the sources there are to read, and the folders of shards, as absolute paths."""
         texts = [*(item["folder"] for item in self.sources.values()), *self.shards]
-        relative = [text for text in texts if not os.path.isabs(os.path.expanduser(text))]
-        if relative and data_folder is None:
+        relative = [text for text in texts if _relative(text)]
+        own = self.releases is not None and not _relative(self.releases)
+        if relative and data_folder is None and not own:
             raise ConfigError("data_folder is not set",
                               [f"{text} is relative to it" for text in relative],
                               "give --data_folder, the folder that holds the releases")
-        root = data_folder or os.sep
+        root = _below(data_folder or os.sep, self.releases or ".")
         sources = [Prepared(name, _below(base, item["manifest"]), _below(root, item["folder"]))
                    for name, item in self.sources.items()]
         sources = [source for source in sources
@@ -204,6 +218,10 @@ class PretrainingData:
 def _below(root: str | Path, path: str) -> Path:
     """Return an absolute path without `..`; a relative one begins at `root`."""
     return Path(os.path.abspath(Path(root) / Path(path).expanduser()))
+
+
+def _relative(text: str) -> bool:
+    return not os.path.isabs(os.path.expanduser(text))
 
 
 def _unfinished(folders: Sequence[Path]) -> list[str]:

@@ -62,8 +62,9 @@ def check_utterances(
 class PretrainingDataset(AudioDataset):
     """Waveforms (samples,) of many corpora's utterances, sorted by id; `PretrainingData` makes it.
 
-    Each is normalised over the whole utterance, then cut, at a place that depends on (seed, epoch,
-    utterance) alone. A silent utterance is all zeros, also after normalisation.
+    Each is normalised over the whole utterance if the reader does so, then cut; a random cut is at
+    a place that depends on (seed, epoch, utterance) alone. A silent utterance is all zeros, also
+    after normalisation.
 
     Args:
         utterances: in any order.
@@ -122,4 +123,5 @@ class PretrainingDataset(AudioDataset):
 def _small(record: Record, folder: Path) -> Record:
     """Return what is needed to read an utterance, with an absolute path."""
     return Record(record.id, str(folder / record.path), speaker=record.speaker, start=record.start,
-                  end=record.end, channel=record.channel, duration=record.duration)
+                  end=record.end, channel=record.channel, duration=record.duration,
+                  audio_hash=record.audio_hash)

@@ -10,6 +10,7 @@ unfinished.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 from collections.abc import Iterable, Mapping
@@ -66,10 +67,17 @@ class AudioShards:
         return len(self.utterances)
 
     def record(self, id: str) -> Record:
-        """Return an utterance's record; its path leads into the tar file: `<shard>/<member>`."""
+        """Return an utterance's record; its path leads into the tar file: `<shard>/<member>`.
+
+        The audio hash is of the shard's SHA-256 and the place in it: the encoding may have changed
+        samples, so that the hash of the original recording would promise too much.
+        """
         place = self.utterances[id]
-        return Record(id=id, path=f"{self.shards[place['shard']]['file']}/{id}.{self.format}",
-                      speaker=place["speaker"], duration=place["duration"])
+        shard = self.shards[place["shard"]]
+        bytes_of = f"{shard['sha256']}/{place['offset']}/{place['size']}"
+        return Record(id=id, path=f"{shard['file']}/{id}.{self.format}",
+                      speaker=place["speaker"], duration=place["duration"],
+                      audio_hash=hashlib.blake2b(bytes_of.encode(), digest_size=16).hexdigest())
 
     def read(self, id: str) -> bytes:
         """Return an utterance's encoded audio, one read at its place; safe in threads and forks.
