@@ -115,36 +115,33 @@ class Vesper(nn.Module):
         """Predict the teacher's frames from masked ones.
 
         Args:
-            waveforms: (B, L) samples, right-padded; None where `local` stands for them.
+            waveforms: (B, L) samples, right-padded; may be None beside `local`.
             lengths: (B,) valid samples; None means that nothing is padded.
             small: (B, T) bool: frames that the mask embedding replaces before the first block.
             large: (B, T) bool: the same before block floor(N / 2) + 1.
-            local: (B, T, C) of `convolve`, instead of the waveforms.
-            padding: `fixed` leaves padding out everywhere; `released` see `convolve`. With cached
-                `local` and `released`, L is what `waveforms` has, else the hop times T.
+            local: (B, T, C) of `convolve`, of any floating type, instead of the waveforms, whose
+                values are not read then; `released` padding still reads their number.
+            padding: `fixed` leaves padding out everywhere. `released`: see `convolve` and
+                `released_frames`; L is then the same for every batch.
             normalised: the waveforms are (crops of) normalised ones already.
         """
-        encoder = self.encoder
+        encoder, released = self.encoder, padding == "released"
         if local is None:
-            samples = None if padding == "released" else lengths
-            features, frames = encoder.local(waveforms, samples, normalised=normalised)
+            heard = None if released else lengths
+            features, frames = encoder.local(waveforms, heard, normalised=normalised)
         else:
-            features, frames = encoder.frontend.project(local), None
-        count = features.shape[1]
-        if lengths is not None:
-            lengths = lengths.to(features.device)
-            if padding == "released":
-                whole = count * encoder.config.hop if waveforms is None else waveforms.shape[1]
-                frames = released_frames(lengths, whole, count)
-            elif local is not None:
-                frames = encoder.config.frames(lengths)
+            features = encoder.frontend.project(local.float())
+            frames = None if lengths is None else encoder.config.frames(lengths)
+        count, device = features.shape[1], features.device
+        if released and lengths is not None:
+            frames = released_frames(lengths, waveforms.shape[1], count)
+        frames = frames if frames is None else frames.to(device)
         masks = self._masks(small, large)
         hidden = encoder.contextualise(features, frames, hidden=True, masks=masks).hidden
         said = self.predictors(hidden[self.middle], hidden[-1])
         if frames is None:
-            frames = torch.full((len(features),), count, device=features.device)
-        steps = torch.arange(count, device=features.device)
-        counted = (steps[None] < frames[:, None]) | (padding == "released")
+            frames = torch.full((len(features),), count, device=device)
+        counted = (torch.arange(count, device=device)[None] < frames[:, None]) | released
         return Predictions(*map(said.get, TERMS), frames=frames, counted=counted)
 
     def convolve(

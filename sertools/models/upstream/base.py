@@ -31,6 +31,9 @@ class Upstream(nn.Module, abc.ABC):
     """Frames per second."""
     max_seconds: float | None = None
     """Longest waveform that it hears; None: any."""
+    frozen_mode = "eval"
+    """Of a frozen one: "eval", or "released": `train()` lets its dropouts act, as code that forgets
+    to put the upstream into evaluation mode does. Its features then differ from pass to pass."""
 
     def __init__(self, model: nn.Module, config: dict[str, Any], code: str, trainable: bool):
         super().__init__()
@@ -48,8 +51,8 @@ class Upstream(nn.Module, abc.ABC):
         """Return the convolutions on the waveform, which fine-tuning often keeps as they are."""
 
     def train(self, mode: bool = True) -> Upstream:
-        """Set the training mode; without effect on a frozen upstream."""
-        return super().train(mode and self.trainable)
+        """Set the training mode; without effect on a frozen upstream unless "released"."""
+        return super().train(mode and (self.trainable or self.frozen_mode == "released"))
 
     def settle(self, precision: str) -> None:
         """Get ready for passes in fp32 or bf16 alone; changes speed and memory, not features."""
@@ -70,6 +73,8 @@ def _identity(model: nn.Module, config: dict[str, Any], code: str) -> dict[str, 
     """Return all that the features of a model depend on, as short texts."""
     weights = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
+        if name == "mask_embedding":  # features do not depend on it, and it may be fresh
+            continue
         weights.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         weights.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     text = json.dumps(config, sort_keys=True, default=str)

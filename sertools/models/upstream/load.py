@@ -18,6 +18,8 @@ def load_upstream(
     freeze_frontend: bool = True,
     dropout: float | None = None,
     normalise: bool | None = None,
+    frozen_mode: str = "eval",
+    mask_embedding: bool = False,
 ) -> Upstream:
     """Load a pretrained encoder.
 
@@ -30,6 +32,10 @@ def load_upstream(
         freeze_frontend: keep its convolutions on the waveform fixed in training.
         dropout: of blocks, attention and feed-forward networks in training; None as published.
         normalise: zero mean, unit variance of each waveform; None as the model was trained.
+        frozen_mode: "eval"; "released" lets the dropouts of a frozen encoder act while a head is
+            trained on it (never its layer drop or masks), to reproduce results of code that does.
+        mask_embedding: keep the learned vector of masked frames, for a student that is pretrained
+            further; own implementation only, fresh where the file has none.
 
     Raises:
         ConfigError: it is absent, unreadable, of no known kind, or lacks weights.
@@ -38,6 +44,11 @@ def load_upstream(
         raise ConfigError(
             f"implementation is {implementation!r}.",
             remedy="choose auto, sertools or transformers",
+        )
+    if frozen_mode not in ("eval", "released") or (frozen_mode == "released" and trainable):
+        raise ConfigError(
+            f"frozen_mode is {frozen_mode!r}, trainable is {trainable}.",
+            remedy="choose eval or released, the latter for a frozen encoder only",
         )
     place, origin = _find(str(source))
     if implementation == "auto":
@@ -48,12 +59,14 @@ def load_upstream(
         dropouts = ("dropout", "attention_dropout", "activation_dropout")
         changes: dict[str, Any] = {} if dropout is None else dict.fromkeys(dropouts, dropout)
         changes |= {} if normalise is None else {"normalise_waveform": normalise}
+        changes |= {"mask_embedding": True} if mask_embedding else {}
+        changes |= {"layerdrop": 0.0} if frozen_mode == "released" else {}
         upstream: Upstream = OwnUpstream(load_encoder(place, **changes), trainable, freeze_frontend)
     else:
         from sertools.models.upstream.transformers import load_transformers
 
         upstream = load_transformers(Path(place), trainable, freeze_frontend, dropout, normalise)
-    upstream.origin = origin
+    upstream.origin, upstream.frozen_mode = origin, frozen_mode
     return upstream
 
 

@@ -27,7 +27,8 @@ class OwnUpstream(Upstream):
     def __init__(
         self, encoder: SpeechEncoder, trainable: bool = False, freeze_frontend: bool = True
     ):
-        super().__init__(encoder, encoder.config.to_dict(), f"sertools {CODE_VERSION}", trainable)
+        config = {**encoder.config.to_dict(), "mask_embedding": False}  # changes no features
+        super().__init__(encoder, config, f"sertools {CODE_VERSION}", trainable)
         self.sample_rate, self.frame_rate = encoder.config.sample_rate, encoder.frame_rate
         self.dim, self.num_layers = encoder.dim, encoder.num_layers
         if freeze_frontend and encoder.config.frontend == "conv":
