@@ -20,7 +20,7 @@ ENGINE_KEYS = ("seeds", "corpus")
 def keys(config: Config, stages: Sequence[Stage]) -> list[str]:
     """Return problems with top-level keys that nothing reads, and with `seeds`."""
     known = set(ENGINE_KEYS).union(*(stage.declared for stage in stages))
-    known |= {stage.requires for stage in stages if stage.requires}
+    known |= {stage.requires for stage in stages if isinstance(stage.requires, str)}
     flags = options.SWITCHES + options.VALUES + options.HIDDEN
     problems = []
     for node, _ in config.file.root.value:

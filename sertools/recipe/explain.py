@@ -14,7 +14,7 @@ def explain(plan: Plan, stages: list[Stage]) -> list[str]:
     for status in statuses:
         for reason in status.reasons:
             if reason.kind in ("key", "input", "output"):
-                again = _dependents(status.stage, reason.text, statuses)
+                again = _dependents(plan, status.stage, reason.text, statuses)
                 known = groups.setdefault(again, [])
                 if reason.text not in known:
                     known.append(reason.text)
@@ -25,12 +25,13 @@ def explain(plan: Plan, stages: list[Stage]) -> list[str]:
     return lines
 
 
-def _dependents(origin: Stage, text: str, statuses: list[Status]) -> tuple[str, ...]:
+def _dependents(plan: Plan, origin: Stage, text: str,
+                statuses: list[Status]) -> tuple[str, ...]:
     """Return the stages that a change reaches, directly or through what they read."""
     reached: list[str] = []
     for status in statuses:
         direct = status.stage is origin or Reason("key", text) in status.reasons
-        if direct or (status.begun and set(status.stage.after) & set(reached)):
+        if direct or (status.begun and set(plan.reads(status.stage)) & set(reached)):
             reached.append(status.stage.name)
     return tuple(reached)
 
@@ -82,7 +83,7 @@ def _state(status: Status, runs: bool) -> str:
 
 
 def _files(plan: Plan, stage: Stage) -> list[str]:
-    reads = [name for name in stage.after if plan.part(name)]
+    reads = plan.reads(stage)
     lines = [f"    reads: {', '.join(reads)}"] if reads else []
     units = plan.units_of(stage)
     unit = (units or [("<fold>", "<seed>")])[0] if stage.units else None

@@ -102,8 +102,12 @@ class Checker:
 
 
 def differences(old: Mapping, new: Mapping) -> list[str]:
-    """Return "optim.lr: 0.001 -> 0.0005" for every value that differs."""
-    before, after = _leaves(old), _leaves(new)
+    """Return "optim.lr: 0.001 -> 0.0005" for every value that differs.
+
+    A key that is null is the same as none: a stage may learn of new keys.
+    """
+    before, after = (_leaves({key: value for key, value in config.items() if value is not None})
+                     for config in (old, new))
     return [
         f"{name}: {_value(before.get(name, ABSENT))} -> {_value(after.get(name, ABSENT))}"
         for name in sorted(before.keys() | after.keys())

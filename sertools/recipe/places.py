@@ -27,6 +27,8 @@ class Places:
     dump: Path
     exp: Path
     """exp/<tag>."""
+    shared: Path
+    """exp/<tag> of what experiments share that differ in other keys only."""
 
     @property
     def tag(self) -> str:
@@ -35,7 +37,7 @@ class Places:
 
     def home(self, stage: Stage) -> Path:
         """Return the folder where a stage keeps its markers."""
-        return self.data if stage.home == "data" else self.exp
+        return {"data": self.data, "exp": self.exp, "shared": self.shared}[stage.home]
 
     def folder(self, stage: Stage, unit: Unit | None) -> Path:
         """Return the work folder of a stage, or of one unit of it."""

@@ -73,7 +73,17 @@ class Plan:
     def part(self, name: str) -> bool:
         """Return whether the recipe has this stage and the configuration asks for it."""
         stage = self.stages.get(name)
-        return stage is not None and (not stage.requires or self.config.given(stage.requires))
+        if stage is None or stage.requires is None:
+            return stage is not None
+        if isinstance(stage.requires, str):
+            return self.config.given(stage.requires)
+        return stage.requires(self.config.values)
+
+    def reads(self, stage: Stage) -> list[str]:
+        """Return the earlier stages whose outputs enter a stage's marker."""
+        always = lambda values: True  # noqa: E731
+        return [name for name in stage.after
+                if self.part(name) and stage.when.get(name, always)(self.config.values)]
 
     def units(self) -> list[Unit] | None:
         """Return the selected folds and seeds, or None while the folds are not known.
@@ -120,8 +130,8 @@ class Plan:
         key = (stage.name, unit)
         if key not in self._stamps:
             config = self.config.pick(stage.keys)
-            inputs = {name: self._input(stage, name, unit)
-                      for name in stage.after if self.part(name)}
+            config = stage.narrow(config) if stage.narrow else config
+            inputs = {name: self._input(stage, name, unit) for name in self.reads(stage)}
             self._stamps[key] = {"config": config, "config_hash": digest(config),
                                  "inputs": inputs, "external": self._external(stage)}
         return self._stamps[key]
@@ -149,7 +159,7 @@ class Plan:
 
     def path(self, stage: Stage, unit: Unit | None) -> Path:
         """Return where the marker belongs; shared folders keep one per configuration and inputs."""
-        if stage.home == "exp":
+        if stage.home != "data":
             return self.places.record(stage, unit, "")
         stamp = self.stamp(stage, unit)
         return self.places.record(stage, unit, digest([stamp["config"], stamp["inputs"]])[:8])
@@ -178,12 +188,18 @@ class Plan:
     def reasons(self, stage: Stage, unit: Unit | None) -> list[Reason]:
         """Say why a stage or unit is not valid; nothing if it is."""
         key = (stage.name, unit)
+        if key not in self._reasons and self._serves_what_is_done(stage):
+            self._reasons[key] = []
         if key not in self._reasons:
             follows = [Reason("follows", f"it reads the outputs of {name}, which runs first")
-                       for name in stage.after
-                       if self.part(name) and self._runs(stage, unit, self.stages[name])]
+                       for name in self.reads(stage)
+                       if self._runs(stage, unit, self.stages[name])]
             self._reasons[key] = self._own(stage, unit, bool(follows)) + follows
         return self._reasons[key]
+
+    def _serves_what_is_done(self, stage: Stage) -> bool:
+        served = stage.serves(self.config.values) if stage.serves else None
+        return served is not None and self.part(served) and self.status(self.stages[served]).valid
 
     def _runs(self, stage: Stage, unit: Unit | None, earlier: Stage) -> bool:
         if earlier.units and stage.units:
@@ -208,7 +224,7 @@ class Plan:
 
     def _another(self, stage: Stage) -> dict | None:
         """Return the newest marker that the stage has for other keys or inputs."""
-        if stage.home == "exp":
+        if stage.home != "data":
             return None
         found = map(read_marker, self.path(stage, None).parent.glob(f"{stage.name}.????????.json"))
         return max(filter(None, found), key=lambda marker: marker["finished"], default=None)

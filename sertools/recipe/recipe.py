@@ -122,11 +122,16 @@ class Session:
         name = str((corpus.get("set") if isinstance(corpus, dict) else None) or "all")
         if not SET_NAME.fullmatch(name):
             raise ConfigError(f"corpus.set: {name}: it names a folder; use letters, digits, - _ .")
+        stages = self.recipe.stages
+        shared = [stage for stage in stages if stage.home == "shared"]
         return Places(self.recipe.folder, root("data") / name, root("dump"),
-                      root("exp") / tag_of(config, self.recipe.stages))
+                      root("exp") / tag_of(config, stages), root("exp") / tag_of(config, shared))
 
     def _check(self, options: Options, plan: Plan, problems: list[str]) -> list[str]:
         """Refuse what is wrong, all at once; return what a dry run may lack."""
+        if not any(plan.part(stage.name) for stage in self.recipe.stages):
+            problems = [*problems, f"{tree.shown(plan.config.path)}: it asks for none of this "
+                        f"recipe's stages: {', '.join(plan.stages)}"]
         stages = [stage for stage in chosen(options, self.recipe.stages) if plan.part(stage.name)]
         if not problems:
             stages = [stage for stage in stages
@@ -164,8 +169,8 @@ class Session:
             launch = Launch(self.recipe.script, plan.config.path.absolute(), options, places,
                             self.log, self.signals, [held.descriptor for held in locks])
             plan.refresh()
-            work = Work(plan, self.log, launch, lambda stage, unit: self._call(
-                options, plan, stage, unit, lambda: self.signals.arrived is not None))
+            work = Work(plan, self.log, launch, lambda stage, unit, first=False: self._call(
+                options, plan, stage, unit, lambda: self.signals.arrived is not None, first))
             self.runner = Runner(options, plan, work, self.log, self.signals, command)
             self.runner.run()
 
@@ -181,11 +186,12 @@ class Session:
                 options, plan, stage, unit, worker.should_stop))
 
     def _call(self, options: Options, plan: Plan, stage: Stage, unit: Unit | None,
-              should_stop) -> list:
+              should_stop, first: bool = False) -> list:
         keys = {key for each in self.recipe.stages for key in each.keys}
         hashed = plan.config.reached(keys) | {"seeds"}
         command = provenance.reproduce(options, plan.config, plan.places, hashed)
-        return stage.load()(Job(plan, stage, unit, command, self.log.say, should_stop)) or []
+        job = Job(plan, stage, unit, command, self.log.say, should_stop)
+        return stage.load(first)(job) or []
 
 
 def find_config(name: str | None, recipe: Path) -> Path:

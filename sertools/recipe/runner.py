@@ -11,6 +11,7 @@ from sertools.recipe.explain import explain, progress
 from sertools.recipe.lock import shared_work
 from sertools.recipe.log import Log
 from sertools.recipe.options import Options
+from sertools.recipe.places import Unit
 from sertools.recipe.plan import Plan, Status
 from sertools.recipe.signals import Signals
 from sertools.recipe.stage import NAMES, Stage
@@ -69,7 +70,7 @@ class Runner:
         """Hold what this stage shares with runs of other experiments or other folds."""
         if stage.home == "data":
             path = self.plan.places.data / ".lock"
-        elif self.options.fold is not None and not stage.units:
+        elif stage.home == "shared" or (self.options.fold is not None and not stage.units):
             path = self.plan.places.record(stage, None, "lock").with_suffix("")
         else:
             return contextlib.nullcontext()
@@ -90,13 +91,24 @@ class Runner:
             self.log.enter(stage.name, unit_words(*unit) if unit else "")
             self.log.say(f"stage {stage.number} {stage.name}{part}: {stage.does}")
             self._check_shared(stage)
+            self._first(stage, unit)
             self.work.run(stage, unit)
         self.plan.refresh(outside=stage.home == "data")
 
+    def _first(self, stage: Stage, unit: Unit | None) -> None:
+        """Do what the processes of a unit share, one fold after the other."""
+        if stage.first is None:
+            return
+        lock = self.plan.places.record(stage, None, "first.lock").with_suffix("")
+        alone = contextlib.nullcontext() if self.options.fold is None else shared_work(
+            lock, self.command, self.log.say, self.signals.waiting())
+        with alone:
+            self.work.call(stage, unit, first=True)
+
     def _check_shared(self, stage: Stage) -> None:
         """Refuse to read what a run with other settings wrote into data/<set> meanwhile."""
-        shared = [self.plan.stages[name] for name in stage.after
-                  if self.plan.part(name) and self.plan.stages[name].home == "data"]
+        shared = [self.plan.stages[name] for name in self.plan.reads(stage)
+                  if self.plan.stages[name].home == "data"]
         markers = [self.plan.marker(earlier, None) for earlier in shared]
         faults = [fault for marker in markers if marker
                   for fault in self.plan.checker.faults(marker)]

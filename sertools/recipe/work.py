@@ -28,8 +28,8 @@ class Work:
     plan: Plan
     log: Log
     launch: Launch
-    call: Callable[[Stage, Unit | None], list]
-    """Runs a stage's function in this process."""
+    call: Callable[..., list]
+    """`call(stage, unit, first=False)` runs a stage's function, or its `first`, in this process."""
 
     def run(self, stage: Stage, unit: Unit | None) -> None:
         """Run a stage or unit and write its marker.
