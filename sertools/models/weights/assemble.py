@@ -1,4 +1,4 @@
-"""Fill an encoder from named tensors of another layout, using every one of them exactly once."""
+"""Fill an encoder from named tensors of another layout, using every one exactly once; and back."""
 
 from __future__ import annotations
 
@@ -70,6 +70,20 @@ def assemble(
     for parameter in encoder.parameters():
         parameter.requires_grad_(True)
     return encoder.eval()
+
+
+def disassemble(encoder: SpeechEncoder, table: Table, taps_last: bool = True) -> dict[str, Tensor]:
+    """Return float32 copies of an encoder's tensors by the names of another layout.
+
+    The other way of `assemble`: the same `table`, and the same tensors come out bit for bit.
+    """
+    tensors = {}
+    for name, tensor in encoder.state_dict().items():
+        names = their_names(name, table)
+        tensor = tensor.detach().to("cpu", torch.float32)
+        for theirs, part in zip(names, tensor.chunk(len(names)), strict=True):
+            tensors[theirs] = _joined(name, [part], taps_last)
+    return tensors
 
 
 def their_names(name: str, table: Table) -> tuple[str, ...]:
