@@ -70,8 +70,11 @@ class DownstreamTrainer:
         patience: epochs without a better dev score before the end; None trains all epochs.
         select: dev score that chooses the best epoch: UA, WA, WF1, MF1, CCC, CCC_<dimension> or
             loss, or a sum of scores such as WA+UA; None: UA or CCC, after the task.
-        crop: None, start or random: how training cuts long utterances; prediction never cuts.
+        crop: None, start or random: how training cuts long utterances.
         crop_seconds: length of the cut.
+        crop_prediction: True lets prediction hear the first `crop_seconds` alone; False the whole.
+        padding: fixed, or released, which lets padding matter as in the code released with Vesper
+            (see `UtteranceHead`, `OwnUpstream`): only to reproduce its results.
         normalise: zero mean and unit variance of every waveform (see `AudioReader`); encoders
             that were trained so do it themselves.
         sample_rate: of the waveforms, in Hz.
@@ -125,6 +128,8 @@ class DownstreamTrainer:
         select: str | None = None,
         crop: str | None = None,
         crop_seconds: float | None = None,
+        crop_prediction: bool = False,
+        padding: str = "fixed",
         normalise: bool | str = False,
         sample_rate: int = 16000,
         cache_megabytes: float = 512,
@@ -225,7 +230,10 @@ class DownstreamTrainer:
             return FeatureInputs(work, head, ranks, self.given["cache_megabytes"])
         reader = {name: self.given[name] for name in
                   ("sample_rate", "crop", "crop_seconds", "normalise", "cache_megabytes")}
-        return AudioInputs(work, head, self.given["encoder"], reader)
+        return AudioInputs(
+            work, head, self.given["encoder"], reader, self.given["crop_prediction"],
+            self.given["padding"],
+        )
 
     def _model(self, work, task, inputs) -> nn.Module:
         seed_weights(work.seed)

@@ -15,6 +15,7 @@ from sertools.data.dataset import AudioDataset, FeatureDataset
 from sertools.data.feature_cache import FeatureCache
 from sertools.errors import ConfigError, DataError
 from sertools.models.heads import EncoderWithHead, UtteranceHead
+from sertools.models.upstream import OwnUpstream
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -29,18 +30,31 @@ class AudioInputs:
         head: builds the head.
         encoder: builds the encoder.
         reader: arguments of `AudioReader`.
+        crop_prediction: let dev and test utterances begin at their start and be as short as those
+            in training; else they are whole.
+        padding: fixed, or released: padding matters as in the code released with Vesper.
     """
 
-    def __init__(self, work: FoldWork, head: MakeHead, encoder: Callable[[], nn.Module],
-                 reader: Mapping[str, Any]):
+    def __init__(
+        self,
+        work: FoldWork,
+        head: MakeHead,
+        encoder: Callable[[], nn.Module],
+        reader: Mapping[str, Any],
+        crop_prediction: bool = False,
+        padding: str = "fixed",
+    ):
         self.work, self.make_head, self.make_encoder = work, head, encoder
-        self._train_reader = AudioReader(**reader)
-        whole = {**reader, "crop": None, "crop_seconds": None}
-        self._whole_reader = AudioReader(**whole) if reader["crop"] else self._train_reader
+        self.released = padding == "released"
+        self._train_reader = self._other_reader = AudioReader(**reader)
+        if reader["crop"]:
+            longest = reader["crop_seconds"] if crop_prediction else None
+            self._other_reader = AudioReader(
+                **{**reader, "crop": longest and "start", "crop_seconds": longest})
 
     def dataset(self, ids: Sequence[str], targets: Mapping | None, train: bool) -> Dataset:
-        """Return the utterances, cropped only in training."""
-        reader = self._train_reader if train else self._whole_reader
+        """Return the utterances, cropped in training and, if that is wanted, in prediction."""
+        reader = self._train_reader if train else self._other_reader
         return AudioDataset(
             self.work.manifest, ids, self.work.data_folder, reader, targets, self.work.seed
         )
@@ -55,10 +69,21 @@ class AudioInputs:
                 f"{self._train_reader.sample_rate}",
                 remedy=f"set sample_rate: {rate} in the trainer block",
             )
+        if self.released:
+            return self._released(encoder, num_outputs)
         head = self.make_head(encoder.num_layers + 1, encoder.dim, num_outputs)
         if head.layers == "last":
             head.num_layers = 1
         return EncoderWithHead(encoder, head)
+
+    def _released(self, encoder: nn.Module, num_outputs: int) -> EncoderWithHead:
+        if not isinstance(encoder, OwnUpstream):
+            raise ConfigError(f"padding is released, the encoder a {type(encoder).__name__}",
+                              remedy="load it with load_upstream, implementation sertools")
+        reader = self._train_reader
+        encoder.released_length = round(reader.crop_seconds * reader.sample_rate)
+        return EncoderWithHead(encoder, self.make_head(
+            encoder.num_layers + 1, encoder.dim, num_outputs, padding="released"))
 
     def leaves_unused(self, model: EncoderWithHead) -> bool:
         """Say whether some trained parameters may take no part in a step.

@@ -9,6 +9,7 @@ from typing import Any
 
 from sertools.brains.randomness import derive
 from sertools.errors import ConfigError
+from sertools.models.heads import UtteranceHead
 from sertools.scoring.classification import METRICS
 
 
@@ -32,7 +33,8 @@ def fingerprint(ids: Sequence[str]) -> str:
 def refuse_contradictions(given: dict[str, Any]) -> None:
     """Raise ConfigError with all options of a `DownstreamTrainer` that cannot be meant."""
     known = {"inputs": ("audio", "features"), "task": ("classification", "dimensions"),
-             "optimizer": ("adamw", "sgd", "rmsprop"), "wd_exclude": ("norm_bias", "none")}
+             "optimizer": ("adamw", "sgd", "rmsprop"), "wd_exclude": ("norm_bias", "none"),
+             "padding": ("fixed", "released")}
     problems = [f"{name} is {given[name]!r}: use {' or '.join(values)}"
                 for name, values in known.items() if given[name] not in values]
     features = given["inputs"] == "features"
@@ -40,9 +42,18 @@ def refuse_contradictions(given: dict[str, Any]) -> None:
         problems.append("encoder is given, but inputs is features: remove it, or use inputs: audio")
     if not features and given["encoder"] is None:
         problems.append("encoder is missing: inputs: audio needs one")
-    audio_only = ("encoder_lr", "freeze_frontend", "crop", "speeds", "noise", "silences")
+    audio_only = ("encoder_lr", "freeze_frontend", "crop", "crop_prediction", "speeds", "noise",
+                  "silences")
     problems += [f"{name} is given, but inputs is features: it acts on audio only"
                  for name in audio_only if features and given[name]]
+    if given["crop_prediction"] and not features and not given["crop"]:
+        problems.append("crop_prediction is given, but crop is not: name start or random")
+    if given["padding"] == "released":
+        head = getattr(given["head"], "func", given["head"])
+        fits = given["crop"] == "start" and given["crop_prediction"] and not given["speeds"]
+        if features or not fits or head not in (None, UtteranceHead):
+            problems.append("padding is released: that needs inputs: audio, crop: start, "
+                            "crop_prediction: true, no speeds, and an UtteranceHead")
     if given["momentum"] is not None and given["optimizer"] == "adamw":
         problems.append("momentum is given, but optimizer is adamw: it has betas")
     if given["optimizer"] == "adamw" and getattr(given["cycle"], "momentum", None) is not None:

@@ -79,9 +79,14 @@ class TrainedWeights:
         self.model.load_state_dict(state, strict=False)
 
     def eval_frozen(self) -> None:
-        """Put what is frozen into evaluation mode: no dropout, no statistics, no masks."""
+        """Put what is frozen into evaluation mode: no dropout, no statistics, no masks.
+
+        Only an upstream whose `frozen_mode` is "released" is left to act as it was told.
+        """
         for name in self.roots:
-            self.model.get_submodule(name).eval()
+            module = self.model.get_submodule(name)
+            if getattr(module, "frozen_mode", "eval") == "eval":
+                module.eval()
 
 
 def refuse_non_finite(name: str, state: Any) -> None:

@@ -79,7 +79,8 @@ def write_features(
     plan = _plan(manifest, second_bytes)
     notes = [_sound_note(cache, number, names, say) for number, names in enumerate(plan)]
     missing = [number for number, note in enumerate(notes) if note is None]
-    _check_disk(cache, manifest, [plan[number] for number in missing], second_bytes, say)
+    longest = reader.crop_seconds if reader.crop else None
+    _check_disk(cache, manifest, [plan[number] for number in missing], second_bytes, longest, say)
     if missing:
         _to_device(upstream, device)
     for done, number in enumerate(missing, 1):
@@ -111,6 +112,9 @@ def _check(upstream, manifest, reader, layers: Layers, precision, storage) -> li
         wrong.append(f"storage is {storage!r}: choose from {', '.join(STORAGE)}")
     if precision not in ("fp32", "bf16"):
         wrong.append(f"precision is {precision!r}: choose fp32 or bf16")
+    if getattr(upstream, "frozen_mode", "eval") != "eval":
+        wrong.append("frozen_mode is released, features differ from pass to pass: cached ones need "
+                     "eval, or train with inputs: audio")
     if reader.crop == "random":
         wrong.append("the reader crops at random: cached features need crop null or start")
     if reader.sample_rate != upstream.sample_rate:
@@ -186,8 +190,9 @@ def _sound_note(cache: Path, number: int, names: Mapping[str, str], say) -> dict
     return note
 
 
-def _check_disk(cache: Path, manifest, missing, second_bytes: float, say) -> None:
-    seconds = sum(manifest[id].duration for names in missing for id in names.values())
+def _check_disk(cache: Path, manifest, missing, second_bytes: float, longest, say) -> None:
+    durations = [manifest[id].duration for names in missing for id in names.values()]
+    seconds = sum(min(duration, longest or duration) for duration in durations)
     if not missing:
         say(f"features: all there in {cache}")
         return

@@ -82,6 +82,9 @@ class UtteranceHead(LayerReader):
         activation: `relu` after the projection, None for none.
         dropout: share of the pooled values dropped in training.
         normalise: normalise every frame of every layer (no learned scale) before the sum.
+        padding: `fixed`, or `released`: the projection's bias counts once per frame of the batch,
+            padded ones too, while the sum is divided by the valid ones. So does the code released
+            with Vesper (Chen et al. 2024, arXiv 2307.10757); only to reproduce its results.
 
     Raises:
         ConfigError: an option that is unknown, or a layer that does not exist.
@@ -97,11 +100,17 @@ class UtteranceHead(LayerReader):
         activation: str | None = None,
         dropout: float = 0.0,
         normalise: bool = False,
+        padding: str = "fixed",
     ):
         super().__init__(num_layers, layers)
         if activation not in (None, "relu"):
             raise ConfigError(f"activation is {activation!r}", remedy="use relu or null")
-        self.activation, self.normalise = activation, normalise
+        linear = activation is None and not normalise
+        if padding not in ("fixed", "released") or not (linear or padding == "fixed"):
+            raise ConfigError(f"padding is {padding!r}, activation {activation}, normalise "
+                              f"{normalise}", remedy="use padding fixed; released is for a head "
+                              "without activation and normalisation")
+        self.activation, self.normalise, self.padding = activation, normalise, padding
         self.projection = nn.Linear(dim, projection) if projection else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(projection or dim, num_outputs)
@@ -109,6 +118,10 @@ class UtteranceHead(LayerReader):
     @property
     def linear_before_pooling(self) -> bool:
         """Say whether pooled frames may be given in place of frames, with the same result."""
+        return self._linear and self.padding == "fixed"
+
+    @property
+    def _linear(self) -> bool:
         return self.activation is None and not self.normalise
 
     def forward(self, hidden: Tensor | Sequence[Tensor], lengths: Tensor) -> Tensor:
@@ -119,8 +132,11 @@ class UtteranceHead(LayerReader):
             lengths: valid frames, long (B,).
         """
         layers = self.read(hidden)
-        if self.linear_before_pooling:
+        if self._linear:
             pooled = self.projection(self.merge([masked_mean(x, lengths) for x in layers]))
+            if self.padding == "released" and isinstance(self.projection, nn.Linear):
+                surplus = layers[0].shape[1] / lengths.clamp(min=1) - 1
+                pooled = pooled + surplus[:, None] * self.projection.bias
         else:
             pooled = self._frame_by_frame(layers, lengths)
         return self.output(self.dropout(pooled))

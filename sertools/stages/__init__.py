@@ -63,7 +63,7 @@ def features() -> Stage:
         "features",
         "sertools.stages.features:features",
         does="frozen upstream -> cached layers of every utterance",
-        keys=("upstream", "feature_layers", "precision"),
+        keys=("upstream", "feature_layers", "feature_seconds", "precision"),
         runtime=RUNTIME,
         after=("prepare",),
         requires="upstream",

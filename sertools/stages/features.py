@@ -23,8 +23,7 @@ def features(job) -> list[Path]:
         upstream,
         read_manifest(prepared(job, "utts.json")),
         data_folder(job),
-        # The upstream normalises a waveform, or does not, as it was trained.
-        AudioReader(normalise=False, cache_megabytes=0),
+        feature_reader(job),
         job.dump,
         layers=job.config.get("feature_layers") or "all",
         precision=precision,
@@ -34,3 +33,15 @@ def features(job) -> list[Path]:
         say=job.say,
     )
     return [cache / "index.json", *sorted(cache.glob("*.safetensors"))]
+
+
+def feature_reader(job) -> AudioReader:
+    """Return what reads the audio of cached features: its first `feature_seconds`; null: all.
+
+    The upstream normalises a waveform, or does not, as it was trained.
+    """
+    seconds = job.config.get("feature_seconds")
+    return AudioReader(
+        crop="start" if seconds else None, crop_seconds=seconds or None, normalise=False,
+        cache_megabytes=0,
+    )

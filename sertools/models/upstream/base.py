@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 import torch
+from sertools.files import hash_tensors
 from sertools.models.encoder import Encoded
 from torch import Tensor, nn
 
@@ -71,16 +72,12 @@ class Upstream(nn.Module, abc.ABC):
 
 def _identity(model: nn.Module, config: dict[str, Any], code: str) -> dict[str, str]:
     """Return all that the features of a model depend on, as short texts."""
-    weights = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        if name == "mask_embedding":  # features do not depend on it, and it may be fresh
-            continue
-        weights.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        weights.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    weights = dict(model.state_dict())
+    weights.pop("mask_embedding", None)  # features do not depend on it, and it may be fresh
     text = json.dumps(config, sort_keys=True, default=str)
     return {
         "class": type(model).__name__,
-        "weights": weights.hexdigest(),
+        "weights": hash_tensors(weights),
         "config": hashlib.sha256(text.encode()).hexdigest(),
         "code": code,
     }

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from sertools.models.encoder import Encoded, SpeechEncoder
 from sertools.models.precision import cast_matrices
 from sertools.models.presets import build_encoder
 from sertools.models.upstream.base import Upstream
+from sertools.models.vesper import released_frames
 from torch import Tensor, nn
 
 CODE_VERSION = 1
@@ -23,6 +25,10 @@ class OwnUpstream(Upstream):
         trainable: False freezes all of it.
         freeze_frontend: keep the convolutions on the waveform fixed while the rest is trained.
     """
+
+    released_length: int | None = None
+    """Samples that every batch is padded to, if padding shall matter as in the code released with
+    Vesper; None: it never does."""
 
     def __init__(
         self, encoder: SpeechEncoder, trainable: bool = False, freeze_frontend: bool = True
@@ -46,7 +52,19 @@ class OwnUpstream(Upstream):
 
     def encode(self, waveforms: Tensor, lengths: Tensor | None, hidden: bool) -> Encoded:
         """Encode as the package's encoders do."""
-        return self.model(waveforms, lengths, hidden=hidden)
+        if self.released_length is None:
+            return self.model(waveforms, lengths, hidden=hidden)
+        return self._encode_released(waveforms, lengths, hidden)
+
+    def _encode_released(self, waveforms: Tensor, lengths: Tensor | None, hidden: bool) -> Encoded:
+        """Take the zeros behind an utterance for its samples; frames by `released_frames`."""
+        if lengths is None:
+            lengths = waveforms.new_full((len(waveforms),), waveforms.shape[1], dtype=torch.long)
+        length = self.released_length
+        waveforms = F.pad(waveforms, (0, length - waveforms.shape[1]))
+        features, _ = self.model.local(waveforms)
+        frames = released_frames(lengths.to(features.device), length, features.shape[1])
+        return self.model.contextualise(features, frames, hidden=hidden)
 
 
 def untrained_upstream(seed: int = 1, **settings: Any) -> OwnUpstream:
