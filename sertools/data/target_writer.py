@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +15,7 @@ from sertools.data.feature_writer import write_features
 from sertools.data.pretraining_dataset import PretrainingDataset
 from sertools.data.shards import ShardReader
 from sertools.errors import ConfigError
+from sertools.files import hash_tensors
 from torch import Tensor, nn
 
 CODE_VERSION = 1
@@ -108,11 +108,9 @@ def write_convolutions(
         wrong.append("padding: crops are padded to full length only with crop: start")
     if wrong:
         raise ConfigError("convolutions cannot be cached like this", wrong)
-    options: dict[str, Any] = convolution_audio(audio, crop, crop_seconds)
-    options["normalise"] = "crop" if config.normalise_waveform and not padded else False
-    reader = _reader_like(audio.reader, options)
+    reader = _reader_like(audio.reader, convolution_audio(audio, crop, crop_seconds))
     samples = round(crop_seconds * reader.sample_rate) if padded else None
-    was = next(encoder.parameters()).device
+    was, training = next(encoder.parameters()).device, encoder.training
     try:
         return write_features(
             Convolutions(encoder, samples), {record.id: record for record in audio.records},
@@ -120,7 +118,7 @@ def write_convolutions(
             precision=precision, storage="fp16", device=device, num_workers=num_workers,
             should_stop=should_stop, say=say)
     finally:
-        encoder.frontend.to(was)
+        encoder.to(was).train(training)
 
 
 def convolution_audio(audio: PretrainingDataset, crop: str, crop_seconds: float) -> dict[str, Any]:
@@ -152,28 +150,25 @@ class Convolutions(nn.Module):
     def __init__(self, encoder: Any, samples: int | None = None):
         super().__init__()
         config = encoder.config
-        self.frontend, self.config, self.samples = encoder.frontend, config, samples
+        self.encoder, self.config, self.samples = encoder, config, samples
         self.dim, self.frame_rate = config.conv_dim, config.frame_rate
         self.sample_rate = config.sample_rate
+        values = config.to_dict()
         matters = ("sample_rate", "normalise_waveform", "conv_dim", "conv_norm", "conv_bias",
                    "convs")
-        values = config.to_dict()
         self.identity = {
-            "class": "Convolutions", "weights": _hash(self.frontend.layers),
+            "class": "Convolutions", "weights": hash_tensors(encoder.frontend.layers.state_dict()),
             "config": digest({name: values[name] for name in matters} | {"padded": samples}),
             "code": f"sertools {CODE_VERSION}"}
 
     def forward(self, waveforms: Tensor, lengths: Tensor, hidden: bool = False) -> Any:
         """Map (B, L) waveforms with (B,) valid samples to `last` (B, T, C) and `lengths` (B,)."""
-        field = self.config.receptive_field
-        if self.samples is not None:
-            waveforms = F.pad(waveforms, (0, self.samples - waveforms.shape[1]))
+        if self.samples is None:
+            last = self.encoder.convolve(waveforms, lengths)
+        else:
             lengths = torch.full_like(lengths, self.samples)
-            if self.config.normalise_waveform:
-                waveforms = F.layer_norm(waveforms, waveforms.shape[1:])
-        waveforms = F.pad(waveforms, (0, max(0, field - waveforms.shape[1])))
-        frames = self.frontend.convolve(waveforms, lengths.clamp(min=field))
-        return SimpleNamespace(last=frames, hidden=None, lengths=self.config.frames(lengths))
+            last = self.encoder.convolve(F.pad(waveforms, (0, self.samples - waveforms.shape[1])))
+        return SimpleNamespace(last=last, hidden=None, lengths=self.config.frames(lengths))
 
 
 def _not_as_recorded(audio: PretrainingDataset) -> list[str]:
@@ -186,12 +181,4 @@ def _not_as_recorded(audio: PretrainingDataset) -> list[str]:
 def _reader_like(reader: AudioReader, options: dict[str, Any]) -> ShardReader:
     """Return a reader of the same files and shards with other options."""
     shards = reader.shards.values() if isinstance(reader, ShardReader) else ()
-    return ShardReader(shards, **options, cache_megabytes=0)
-
-
-def _hash(module: nn.Module) -> str:
-    weights = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        weights.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        weights.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return weights.hexdigest()
+    return ShardReader(shards, **options, normalise=False, cache_megabytes=0)
