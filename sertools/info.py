@@ -13,10 +13,15 @@ from rich.console import Console
 from rich.table import Table
 from sertools.errors import ConfigError
 from sertools.models.account import describe, find
+from sertools.models.config import EncoderConfig
 from sertools.models.emotion2vec import DecoderConfig, Emotion2vec
-from sertools.models.presets import build_encoder
+from sertools.models.encoder import SpeechEncoder
+from sertools.models.presets import RELEASES, build_encoder, preset_config
+from sertools.models.thinning import BEHAVIOUR, SIZES, thinned_config
+from sertools.models.vesper import TERMS, WEIGHTS, Vesper
 from sertools.recipe.config import Config
 from sertools.recipe.relative import root
+from sertools.recipe.tree import UNFILLED
 from torch import nn
 
 
@@ -53,8 +58,8 @@ def _cells(row: dict[str, Any]) -> list[str]:
 
 
 def encoder_of(path: Path) -> nn.Module:
-    """Return the encoder that the YAML file of a recipe builds or loads, with its decoder if it
-    is to be pretrained.
+    """Return the encoder that the YAML file of a recipe builds or loads; if it is to be
+    pretrained, with its decoder or predictors.
 
     Raises:
         ConfigError: there is no such file, or no encoder in it.
@@ -63,15 +68,30 @@ def encoder_of(path: Path) -> nn.Module:
         raise ConfigError(f"{path}: no such file.")
     recipe = path.absolute().parent
     recipe = recipe.parent if recipe.name == "hparams" else recipe
-    for node in _mappings(Config(path, {}, recipe).nodes.values()):
-        function = node.tag.rpartition(".")[2]
-        if function == "Emotion2vecPretrainer":
+    nodes = list(_mappings(Config(path, {}, recipe).nodes.values()))
+    for node in nodes:
+        if _function(node) == "Emotion2vecPretrainer":
             return _pretrained(node)
-        if function in ("build_encoder", "untrained_upstream"):
+        if _function(node) == "VesperPretrainer":
+            return _thinned(node, recipe)
+    for node in nodes:
+        if _function(node) in ("build_encoder", "untrained_upstream"):
             return _built(node)
-        if function == "load_upstream":
-            return find(root(_plain(node)["source"], recipe))
+        if _function(node) == "load_upstream":
+            return find(_source(node, recipe))
     raise ConfigError(f"{path}: no encoder in it (build_encoder or load_upstream).")
+
+
+def _function(node) -> str:
+    return node.tag.rpartition(".")[2]
+
+
+def _source(node, recipe: Path) -> str:
+    """Return what a `load_upstream` loads, absolute if it is a relative path."""
+    source = _plain(node).get("source")
+    if not source or source == UNFILLED:
+        raise ConfigError("load_upstream names no source.", remedy="fill in `source`")
+    return root(str(source), recipe)
 
 
 def _pretrained(node) -> nn.Module:
@@ -82,6 +102,31 @@ def _pretrained(node) -> nn.Module:
         return Emotion2vec(
             _built(parts["encoder"]), DecoderConfig(**decoder), int(parts["context_layers"].value)
         )
+
+
+def _thinned(node, recipe: Path) -> nn.Module:
+    """Return student and predictors of a `VesperPretrainer`."""
+    parts = {key.value: value for key, value in node.value}
+    if "teacher" not in parts:
+        raise ConfigError("The pretrainer has no teacher.", remedy="fill in `teacher`")
+    pairs = [(key, value) for key, value in node.value if key.value != "teacher"]
+    values = _plain(yaml.MappingNode(node.tag, pairs))
+    ways = {name: values[name] for name in ("initialisation", "blocks") if name in values}
+    sizes = {name: values[name] for name in (*SIZES, *BEHAVIOUR) if name in values}
+    teacher = _teacher(parts["teacher"], recipe)
+    config = thinned_config(teacher, values.get("layers", 12), **ways, **sizes)
+    weights = {name: values.get(f"{name}_weight", WEIGHTS[name]) for name in TERMS}
+    with torch.device("meta"):
+        return Vesper(SpeechEncoder(config), teacher.dim, weights)
+
+
+def _teacher(node, recipe: Path) -> EncoderConfig:
+    """Return the structure of a teacher, of a published one without its weights."""
+    if _function(node) != "load_upstream":
+        return _built(node).config
+    source = _source(node, recipe)
+    preset = RELEASES.get(source.partition("@")[0])
+    return find(source).config if preset is None else preset_config(preset)
 
 
 def _built(node) -> nn.Module:

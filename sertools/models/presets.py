@@ -98,6 +98,18 @@ of the first release on LibriSpeech. `normalise_waveform` is as the authors trai
 converted releases differ, which their own files say and the loaders follow.
 """
 
+RELEASES = {
+    "microsoft/wavlm-base": "wavlm_base",
+    "microsoft/wavlm-base-plus": "wavlm_base_plus",
+    "microsoft/wavlm-large": "wavlm_large",
+    "facebook/hubert-base-ls960": "hubert_base",
+    "facebook/hubert-large-ll60k": "hubert_large",
+    "facebook/wav2vec2-base": "wav2vec2_base",
+    "emotion2vec/emotion2vec_base": "emotion2vec_base",
+    "emotion2vec/emotion2vec_plus_large": "emotion2vec_plus_large",
+}
+"""Published weights by their id on the hub -> the preset of their structure."""
+
 
 def preset_config(preset: str = "small", **overrides: Any) -> EncoderConfig:
     """Return the configuration of `preset` with some settings replaced.

@@ -60,7 +60,8 @@ class Predictors(nn.ModuleDict):
 
 
 class Vesper(nn.Module):
-    """Student and predictors. The student's convolutions are frozen, as published.
+    """Student and predictors. The student's convolutions are frozen, as published, and so is what
+    no loss reaches: blocks behind the middle if only the acoustic loss has a weight.
 
     With one block there is no depth between the masks: both mask its input, so that what is
     regressed to stays hidden, and all losses read its output.
@@ -72,7 +73,7 @@ class Vesper(nn.Module):
             predictor. None: the published ones.
 
     Raises:
-        ConfigError: no loss is left, a weight is negative or unknown, or masks cannot be shown.
+        ConfigError: a weight is negative or unknown, or the encoder cannot show masks.
     """
 
     def __init__(
@@ -88,8 +89,8 @@ class Vesper(nn.Module):
         self.predictors = Predictors(
             {name: Predictor(encoder.dim, target_dim) for name in TERMS if weights.get(name)}
         )
-        if encoder.config.frontend == "conv":
-            encoder.frontend.layers.requires_grad_(False)
+        for part in self._never_learned():
+            part.requires_grad_(False)
 
     @property
     def config(self) -> EncoderConfig:
@@ -100,6 +101,15 @@ class Vesper(nn.Module):
     def middle(self) -> int:
         """Depth that the acoustic loss reads, before the large mask: floor(N / 2), at least 1."""
         return max(1, self.encoder.num_layers // 2)
+
+    def _never_learned(self) -> list[nn.Module]:
+        encoder = self.encoder
+        parts = [] if encoder.final_norm is None else [encoder.final_norm]
+        if encoder.config.frontend == "conv":
+            parts.append(encoder.frontend.layers)
+        if list(self.predictors) == ["acoustic"]:
+            parts += encoder.blocks[self.middle :]
+        return parts
 
     def forward(
         self,
@@ -193,7 +203,5 @@ def _refuse(config: EncoderConfig, weights: Mapping[str, float]) -> None:
             problems.append(f"{name}: no such loss; choose from {', '.join(TERMS)}")
         elif weight < 0:
             problems.append(f"{name}_weight: {weight}; must be 0 or more")
-    if not any(weights.get(name) for name in TERMS):
-        problems.append("all weights are 0: nothing would be learned")
     if problems:
         raise ConfigError("Vesper cannot be built as configured.", problems)
