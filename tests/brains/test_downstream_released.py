@@ -4,13 +4,17 @@ import copy
 import functools
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
+from hyperpyyaml import load_hyperpyyaml
 from sertools.brains.options import Schedule
 from sertools.data.feature_cache import FeatureCache
 from sertools.errors import ConfigError
 from sertools.models.heads import UtteranceHead
+
+BLOCKS = Path(__file__).resolve().parents[2] / "hparams" / "trainers"
 
 
 @pytest.fixture
@@ -149,3 +153,49 @@ def test_a_sum_of_scores_chooses_the_epoch(toy, work_of):
 def test_other_sums_are_refused(toy, select):
     with pytest.raises(ConfigError, match=r"such as WA\+UA"):
         toy.feature_trainer(select=select)
+
+
+def block(name, **changes):
+    """Return the trainer of a shared block with some of its values changed."""
+    lines = "".join(f"    {key}: {value}\n" for key, value in changes.items())
+    text = f"trainer: !include:{BLOCKS / name}\n{lines}"
+    return load_hyperpyyaml(text)["trainer"]
+
+
+@pytest.mark.parametrize("name, epochs, kind, lr", [
+    ("vesper.yaml", 50, torch.optim.SGD, 7e-4),
+    ("vesper_finetune.yaml", 50, torch.optim.SGD, 7e-4),
+    ("vesper_transformer.yaml", 120, torch.optim.AdamW, 5e-4),
+])
+def test_the_blocks_say_what_was_released(name, epochs, kind, lr):
+    encoder = {"encoder": "!name:torch.nn.Identity"} if "finetune" in name else {}
+    trainer = block(name, **encoder)
+    options, schedule, given = trainer.options, trainer.schedule, trainer.given
+    assert (options.epochs, options.patience, options.clip, options.select) == (
+        epochs, 15, None, "WA+UA")
+    assert (given["batch_seconds"], given["max_batch"], options.accumulation) == (math.inf, 32, 1)
+    optimizer = trainer._optimizer(torch.nn.Linear(2, 2))
+    (group,) = optimizer.param_groups
+    assert type(optimizer) is kind and group["weight_decay"] == 0.01 and len(group["params"]) == 2
+    assert kind is torch.optim.AdamW or (group["momentum"], group["nesterov"]) == (0.9, False)
+    assert group["initial_lr"] * schedule.factor(0.5, 0, epochs) == pytest.approx(lr)
+    last = 0.01 + 0.99 * (1 + math.cos(math.pi * (epochs - 1) / epochs)) / 2
+    assert schedule.factor(0.5, epochs - 1, epochs) == pytest.approx(last)
+    assert block(name, **encoder, optimizer="adamw").given["optimizer"] == "adamw"
+
+
+@pytest.mark.parametrize("depth, count", [(4, 263_433), (12, 263_441)])
+def test_size_of_the_head(depth, count):
+    head = block("vesper.yaml").given["head"](depth + 1, 1024, 4)
+    assert sum(p.numel() for p in head.parameters()) == count and head.linear_before_pooling
+
+
+def test_the_transformer_learns_from_cached_frames(toy, work_of):
+    trainer = block("vesper_transformer.yaml", epochs=3, lr=0.01, tensorboard="false")
+    head = functools.partial(trainer.given["head"], depth=1, num_heads=2, position_groups=2,
+                             position_kernel=4)
+    trainer.given["head"] = head
+    work = work_of(inputs="features")
+    trainer.fit(work)
+    said = trainer.predict(work, work.dev)
+    assert sum(p.prediction == p.reference for p in said) >= 4
