@@ -96,19 +96,9 @@ def whole_optimizer(
         betas, eps: of Adam.
         wd_exclude: `none`, or `norm_bias` to leave out vectors and scalars.
     """
-
-    def make(model: nn.Module) -> torch.optim.Optimizer:
-        decaying: dict[float, list[nn.Parameter]] = {}
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                spared = wd_exclude == "norm_bias" and parameter.ndim <= 1
-                decaying.setdefault(0.0 if spared else weight_decay, []).append(parameter)
-        return adamw(betas, eps)(
-            [{"params": parameters, "lr": lr, "initial_lr": lr, "weight_decay": share}
-             for share, parameters in decaying.items()]
-        )
-
-    return make
+    return lambda model: adamw(betas, eps)(
+        parameter_groups(model, lr, weight_decay, wd_exclude=wd_exclude)
+    )
 
 
 def sgd(

@@ -62,6 +62,32 @@ class Budget:
         return epochs, self.warmup_updates / (epochs * steps)
 
 
+def share_out(batch: int, world_size: int, batch_seconds: float, longest: float) -> tuple[int, int]:
+    """Share the utterances of an update out over processes and passes, all passes alike.
+
+    Args:
+        batch: utterances per update, over all processes.
+        world_size: processes.
+        batch_seconds: seconds of audio that a process may hold in one pass; one utterance always
+            fits.
+        longest: seconds of the longest utterance.
+
+    Returns:
+        passes per update, and utterances per pass and process. Their product times the processes
+        is `batch`.
+
+    Raises:
+        ConfigError: the processes do not divide the batch.
+    """
+    share, rest = divmod(batch, world_size)
+    if rest:
+        raise ConfigError(f"batch: {batch} utterances cannot be shared out over {world_size} "
+                          f"processes; give a multiple of {world_size}")
+    fit = max(1, math.floor(batch_seconds / longest))
+    passes = next(n for n in range(1, share + 1) if share % n == 0 and share // n <= fit)
+    return passes, share // passes
+
+
 def pretraining_loader(
     work: PretrainingWork, batch_seconds: float, device: str, ranks: Ranks
 ) -> DataLoader:

@@ -1,0 +1,59 @@
+"""Frames of a frozen teacher as targets: read from a cache, or computed while training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from sertools.data.targets import TargetBatch, take_frames
+from sertools.models.upstream import Upstream
+from torch import Tensor
+
+
+class Teacher:
+    """The frames of one or more depths that a student shall predict.
+
+    Args:
+        upstream: frozen, on the device of the training; None where all targets are cached.
+        depths: which of its hidden tensors are targets, in order; 0 is the input of block 1.
+    """
+
+    def __init__(self, upstream: Upstream | None, depths: Sequence[int]):
+        self.upstream, self.depths = upstream, list(depths)
+
+    @property
+    def layers(self) -> list[int]:
+        """Return the distinct depths, in the order in which a cache holds them."""
+        return list(dict.fromkeys(self.depths))
+
+    def targets(self, batch: TargetBatch, frames: int) -> Tensor:
+        """Return the targets (B, len(depths), frames, D) of a batch's crops, float32.
+
+        Frames that the teacher has not are zero.
+        """
+        found = batch.teacher
+        if found is None:
+            found = self._hear(batch, frames)
+        found = F.pad(found.float(), (0, 0, 0, max(0, frames - found.shape[2])))[:, :, :frames]
+        return found[:, [self.layers.index(depth) for depth in self.depths]]
+
+    @torch.no_grad()
+    def _hear(self, batch: TargetBatch, frames: int) -> Tensor:
+        """Run the teacher on the whole utterances and take the frames of the crops."""
+        assert self.upstream is not None, "targets are neither cached nor to be computed"
+        with torch.autocast(batch.whole.device.type, enabled=False):
+            encoded = self.upstream(batch.whole.float(), batch.whole_lengths, hidden=True)
+        layers = [encoded.hidden[depth] for depth in self.layers]
+        return take_frames(layers, encoded.lengths, batch, frames)[0]
+
+
+def spread_within(values: Tensor, mask: Tensor) -> Tensor:
+    """Return the standard deviation of values (B, L, T, D) over frames with a (B, T) mask.
+
+    Returns:
+        scalar: the mean over layers and channels.
+    """
+    share = mask[:, None, :, None] / mask.sum().clamp(min=1)
+    mean = (values * share).sum((0, 2), keepdim=True)
+    return ((values - mean).square() * share).sum((0, 2)).sqrt().mean()
