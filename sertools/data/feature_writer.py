@@ -27,6 +27,7 @@ SHARD_SECONDS = 1200.0
 """Audio in a shard at most: what a killed job may have to compute again."""
 STORAGE = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 _LEFT_OVER = 24 * 3600.0  # seconds
+_FIRST_ESTIMATE = 30.0  # seconds of work before the time that is left is told
 
 Layers = str | Sequence[int]
 
@@ -76,13 +77,17 @@ def write_features(
     _sweep(cache)
     frame_bytes = (1 if depths is None else len(depths)) * upstream.dim * STORAGE[storage].itemsize
     second_bytes = upstream.frame_rate * frame_bytes
-    plan = _plan(manifest, second_bytes)
+    longest = reader.crop_seconds if reader.crop else None
+    seconds = {id: min(record.duration, longest or record.duration)
+               for id, record in manifest.items()}
+    plan = _plan(manifest, seconds, second_bytes)
     notes = [_sound_note(cache, number, names, say) for number, names in enumerate(plan)]
     missing = [number for number, note in enumerate(notes) if note is None]
-    longest = reader.crop_seconds if reader.crop else None
-    _check_disk(cache, manifest, [plan[number] for number in missing], second_bytes, longest, say)
+    to_do = sum(seconds[id] for number in missing for id in plan[number].values())
+    _check_disk(cache, to_do, second_bytes, say)
     if missing:
         _to_device(upstream, device)
+    progress = _Progress(to_do, say)
     for done, number in enumerate(missing, 1):
         dataset = AudioDataset(manifest, list(plan[number].values()), data_folder, reader)
         tensors: dict[str, Tensor] = {}
@@ -90,9 +95,10 @@ def write_features(
             if should_stop():
                 raise Interrupted(f"Stopped with {done - 1} of {len(missing)} shards written.")
             tensors |= _encode(upstream, batch, depths, precision, STORAGE[storage])
+            progress.add(sum(seconds[id] for id in batch.ids))
         named = {name: tensors[id] for name, id in plan[number].items()}
         notes[number] = write_shard(shard_path(cache, number), named)
-        say(f"features: shard {done} of {len(missing)}")
+        say(f"features: shard {done} of {len(missing)}{progress.left()}")
     index = {
         "key": key,
         "num_layers": 1 if depths is None else len(depths),
@@ -158,7 +164,9 @@ def _key(upstream, manifest, reader, depths, precision: str, storage: str) -> di
     }
 
 
-def _plan(manifest: Mapping[str, Record], second_bytes: float) -> list[dict[str, str]]:
+def _plan(
+    manifest: Mapping[str, Record], lengths: Mapping[str, float], second_bytes: float
+) -> list[dict[str, str]]:
     """Cut distinct recordings into shards: {audio hash: an utterance that has it}, longest first.
 
     The cut depends on the manifest alone, so that an interrupted job finds its shards again.
@@ -167,12 +175,12 @@ def _plan(manifest: Mapping[str, Record], second_bytes: float) -> list[dict[str,
     plan: list[dict[str, str]] = []
     seconds = 0.0
     most = min(SHARD_SECONDS, SHARD_BYTES / second_bytes)
-    for record in sorted(distinct.values(), key=lambda record: (-record.duration, record.id)):
-        if not plan or seconds + record.duration > most:
+    for record in sorted(distinct.values(), key=lambda record: (-lengths[record.id], record.id)):
+        if not plan or seconds + lengths[record.id] > most:
             plan.append({})
             seconds = 0.0
         plan[-1][record.audio_hash] = record.id
-        seconds += record.duration
+        seconds += lengths[record.id]
     return plan
 
 
@@ -190,19 +198,44 @@ def _sound_note(cache: Path, number: int, names: Mapping[str, str], say) -> dict
     return note
 
 
-def _check_disk(cache: Path, manifest, missing, second_bytes: float, longest, say) -> None:
-    durations = [manifest[id].duration for names in missing for id in names.values()]
-    seconds = sum(min(duration, longest or duration) for duration in durations)
-    if not missing:
+def _check_disk(cache: Path, seconds: float, second_bytes: float, say) -> None:
+    """Say how much there is to do, and refuse what the disk cannot hold."""
+    if not seconds:
         say(f"features: all there in {cache}")
         return
     need, free = seconds * second_bytes * 1.02, shutil.disk_usage(cache).free
-    say(f"features: {seconds / 3600:.2f} h of audio, about {need / 1e6:,.0f} MB, to {cache}")
+    size = f"{need / 1e6:,.0f} MB" if need < 1e10 else f"{need / 1e9:,.1f} GB"
+    say(f"features: {seconds / 3600:.2f} h of audio, about {size}, to {cache}, which has "
+        f"{free / 1e9:,.1f} GB left")
     if need > free:
         raise DataError(
             f"Features need {need / 1e9:.1f} GB, {cache} has {free / 1e9:.1f} GB left.",
             remedy="keep fewer layers, take another disk, or train without cached features",
         )
+
+
+class _Progress:
+    """Tells how long it will take, from the audio done so far: early on once, then when asked."""
+
+    def __init__(self, seconds: float, say: Callable[[str], None]):
+        self.to_do, self.say, self.done, self.began = seconds, say, 0.0, time.monotonic()
+        self.said = False
+
+    def add(self, seconds: float) -> None:
+        """Count audio that was encoded."""
+        self.done += seconds
+        if not self.said and time.monotonic() - self.began >= _FIRST_ESTIMATE:
+            self.said = True
+            self.say(f"features: {self.done / 3600:.2f} h of audio encoded{self.left()}")
+
+    def left(self) -> str:
+        """Return the time left as the end of a sentence, nothing at the end."""
+        rest = max(0.0, self.to_do - self.done)
+        if rest < 1e-6 * self.to_do or not self.done:
+            return ""
+        seconds = (time.monotonic() - self.began) / self.done * rest
+        return f", about {seconds / 3600:.1f} h left" if seconds >= 3600 else (
+            f", about {max(1, round(seconds / 60))} min left")
 
 
 def _to_device(upstream, device: str) -> None:
