@@ -98,6 +98,8 @@ class Corpus:
     """Longer utterances are bad audio; null: any length."""
     bad_audio: str = "refuse"
     """`refuse` stops at audio that cannot be used, `skip` leaves it out and counts it."""
+    known_bad_audio: list[str] = field(default_factory=list)
+    """Ids whose audio is bad in the release itself: where it is, they are left out and counted."""
     allow_subset: bool = False
     """Other counts than expected become a warning that every result carries."""
     unlabelled: bool = False
@@ -267,6 +269,9 @@ def _wrong_counts(counts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _wrong_limits(corpus: Corpus) -> Iterator[str]:
+    known = corpus.known_bad_audio
+    if isinstance(known, str) or not all(isinstance(id, str) for id in known):
+        yield f"known_bad_audio: {known!r} is not a list of ids"
     if corpus.min_seconds < 0:
         yield f"min_seconds: {corpus.min_seconds} is below 0"
     if corpus.max_seconds is not None and corpus.max_seconds <= corpus.min_seconds:

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from sertools.data.record import Record
+from sertools.errors import DataError
 
 
 def shuffled(names: Iterable[str], seed: int | str) -> list[str]:
@@ -65,6 +66,25 @@ def random_share(records: Iterable[Record], share: float, seed: int | str) -> se
         number = min(max(number, 1), len(ids) - 1)
         drawn |= set(shuffled(ids, seed)[:number])
     return drawn
+
+
+def stratified_shuffle(records: Iterable[Record], share: float, seed: int) -> set[str]:
+    """Draw a share of every class as scikit-learn's StratifiedShuffleSplit does, ids sorted.
+
+    Raises:
+        DataError: a class has a single utterance, or the share is too small for all classes.
+    """
+    from sklearn.model_selection import StratifiedShuffleSplit  # heavy, and rarely needed
+
+    records = sorted(records, key=lambda record: record.id)
+    labels = [str(record.label) for record in records]
+    draw = StratifiedShuffleSplit(n_splits=1, test_size=share, random_state=seed)
+    try:
+        ((_, drawn),) = draw.split(labels, labels)
+    except ValueError as error:
+        raise DataError(f"no share of {share:g} can be drawn from every class: {error}",
+                        remedy="take folds.draw: hash, or another folds.test_share") from error
+    return {records[place].id for place in drawn}
 
 
 def group_share(groups: dict[str, list[Record]], share: float, seed: int) -> list[str]:

@@ -16,8 +16,11 @@ from typing import Any
 from sertools.errors import ConfigError, DataError
 from sertools.files import read_json, write_text
 
-KINDS = ("leave_one_out", "grouped", "listed", "official", "random", "emobox")
+KINDS = ("leave_one_out", "grouped", "listed", "parts", "official", "random", "emobox")
 PROTOCOLS = ("clean", "paper")
+DRAWS = ("hash", "stratified_shuffle")
+_PARTS = ("train", "dev", "test")
+_BY_GROUP = ("leave_one_out", "grouped", "listed", "parts")
 
 
 @dataclass(frozen=True)
@@ -30,18 +33,23 @@ class Folds:
 
     kind: str = "leave_one_out"
     """leave_one_out (each group once), grouped (`count` folds of whole groups), listed (the groups
-    of each fold are given), official (the release's own parts), random (utterances, speakers
-    ignored) or emobox (the lists in `folder`)."""
+    of each fold are given), parts (one fold, the groups of its parts are given), official (the
+    release's own parts), random (utterances, speakers ignored) or emobox (lists in `folder`)."""
     group: str = "speaker"
     """What stays together: speaker or session."""
     count: int | None = None
     """Number of folds, for grouped and random."""
     listed: list[list[str]] | None = None
     """Test groups of each fold, for listed; every group once."""
+    parts: dict[str, list[str]] | None = None
+    """Groups of `train`, `test` and, as far as it is given, `dev`, for parts; every group once."""
     seed: int = 1
     """For grouped and random, and for drawn dev parts."""
     test_share: float | None = None
     """For random: one single fold that tests on this share, instead of `count` folds."""
+    draw: str = "hash"
+    """How `test_share` is drawn, class by class: hash (by a hash of each id), stratified_shuffle
+    (by scikit-learn's StratifiedShuffleSplit with `seed` on the utterances sorted by id)."""
     dev_groups: int = 1
     """Groups in the dev part."""
     dev_share: float = 0.2
@@ -56,6 +64,8 @@ class Folds:
     """Folder of one corpus of EmoBox, for emobox; relative to the recipe."""
     name: str | None = None
     """Name of the folds file; null: made of the values above."""
+    paper: Folds | None = None
+    """What takes the place of this under `protocol: paper`, where the authors divided otherwise."""
 
     def __post_init__(self) -> None:
         problems = _wrong(self)
@@ -100,11 +110,13 @@ def protocol_name(folds: Folds, protocol: str) -> str:
     Values that are not the default and not in the readable part add a short hash, so that two
     protocols never share a file.
     """
+    if protocol == "paper" and folds.paper is not None:
+        return protocol_name(folds.paper, protocol)
     if folds.name:
         return f"{folds.name}-{protocol}"
     kind = "loso" if folds.kind == "leave_one_out" else folds.kind
     parts = [f"{kind}{folds.count or len(folds.listed or ()) or ''}"]
-    if folds.kind in ("leave_one_out", "grouped", "listed"):
+    if folds.kind in _BY_GROUP:
         parts.append(folds.group)
     matters = _what_matters(folds, protocol)
     parts += [f"{word}{matters.pop(key)}" for key, word in
@@ -118,12 +130,12 @@ def protocol_name(folds: Folds, protocol: str) -> str:
 def _what_matters(folds: Folds, protocol: str) -> dict[str, Any]:
     """Return the values that are not the default and that the protocol looks at."""
     own_dev = protocol == "paper" and folds.paper_dev != "next"
-    drawn = folds.kind in ("grouped", "random", "official", "emobox") or own_dev
-    unused = {"kind", "count", "folder", "name"}
+    drawn = folds.kind in ("grouped", "parts", "random", "official", "emobox") or own_dev
+    unused = {"kind", "count", "folder", "name", "paper"}
     unused |= {"dev_groups", "dev_share"} if own_dev else {"paper_dev_share"}
     unused |= {"paper_dev"} if protocol == "clean" else set()
     unused |= set() if drawn else {"seed"}
-    if folds.kind in ("leave_one_out", "grouped", "listed"):
+    if folds.kind in _BY_GROUP:
         unused.add("group")  # stands in the readable part
     return {item.name: value for item in dataclasses.fields(folds) if item.name not in unused
             and (value := getattr(folds, item.name)) != item.default}
@@ -173,7 +185,8 @@ def _wrong(folds: Folds) -> list[str]:
             problems.append(f"count: {folds.count!r} is not a whole number of 2 or more")
         if folds.count is not None and folds.test_share is not None:
             problems.append("test_share: makes one fold, leave out count")
-    for key, owner in (("listed", "listed"), ("folder", "emobox"), ("test_share", "random")):
+    for key, owner in (("listed", "listed"), ("parts", "parts"), ("folder", "emobox"),
+                       ("test_share", "random")):
         if kind != owner and getattr(folds, key) is not None:
             problems.append(f"{key}: is only for kind: {owner}, leave it out for {kind}")
     if folds.count is not None and kind not in ("grouped", "random"):
@@ -181,6 +194,13 @@ def _wrong(folds: Folds) -> list[str]:
     if kind == "emobox" and not folds.folder:
         problems.append("folder: emobox folds need the folder that holds fold_1, fold_2, ...")
     problems += _wrong_list(folds.listed) if kind == "listed" else []
+    problems += _wrong_parts(folds.parts) if kind == "parts" else []
+    if folds.draw not in DRAWS:
+        problems.append(f"draw: {folds.draw!r} is not one of {', '.join(DRAWS)}")
+    elif folds.draw != "hash" and folds.test_share is None:
+        problems.append("draw: is only for test_share, leave it out")
+    if folds.paper is not None and not isinstance(folds.paper, Folds):
+        problems.append("paper: give folds of their own, paper: !new:sertools.data.folds.Folds")
     for key in ("dev_share", "paper_dev_share", "test_share"):
         value = getattr(folds, key)
         if value is not None and not (isinstance(value, float) and 0 < value < 1):
@@ -199,14 +219,24 @@ def _wrong(folds: Folds) -> list[str]:
 def _wrong_list(listed: Any) -> list[str]:
     if not listed or not all(fold and not isinstance(fold, str) for fold in listed):
         return ["listed: give the groups of every fold, such as [['01', '02'], ['03', '04']]"]
-    names = [name for fold in listed for name in fold]
-    problems = [f"listed: {name!r} is not a text, put it in quotes" for name in names
-                if not isinstance(name, str)]
-    twice = sorted({str(name) for name in names if names.count(name) > 1})
-    problems += [f"listed: {name!r} stands in more than one fold" for name in twice]
+    problems = _wrong_names("listed", [name for fold in listed for name in fold], "fold")
     if len(listed) < 2:
         problems.append("listed: two folds at least are needed")
     return problems
+
+
+def _wrong_parts(parts: Any) -> list[str]:
+    if not isinstance(parts, dict) or not {"train", "test"} <= parts.keys() <= set(_PARTS) or any(
+            isinstance(names, str) or not names for names in parts.values()):
+        return ["parts: give the groups of train and test, and perhaps of dev, as lists"]
+    return _wrong_names("parts", [name for names in parts.values() for name in names], "part")
+
+
+def _wrong_names(key: str, names: list, place: str) -> list[str]:
+    problems = [f"{key}: {name!r} is not a text, put it in quotes" for name in names
+                if not isinstance(name, str)]
+    twice = sorted({str(name) for name in names if names.count(name) > 1})
+    return problems + [f"{key}: {name!r} stands in more than one {place}" for name in twice]
 
 
 def _whole(value: object) -> bool:

@@ -174,11 +174,15 @@ def _label(record: Record, corpus: Corpus, faults: Faults) -> Record | None:
 
 def _check_counts(raw: list[Record], corpus: Corpus, faults: Faults) -> list[str]:
     """Note counts that differ; return them as warnings instead where a subset is allowed."""
-    found = count_faults(raw, corpus)
+    found, warnings = count_faults(raw, corpus), []
+    if "gender" in corpus.counts and not any(record.gender for record in raw):
+        # some releases keep it in a table of its own, and copies often come without
+        found = [fault for fault in found if not fault.where.startswith("counts.gender")]
+        warnings = ["no speaker's gender is known"] if raw else []
     if not corpus.allow_subset:
         faults.faults += found
-        return []
-    return [f"subset: {fault.where}: {fault.what}" for fault in found]
+        return warnings
+    return warnings + [f"subset: {fault.where}: {fault.what}" for fault in found]
 
 
 def _check_audio(
@@ -199,7 +203,7 @@ def _check_audio(
             kept.append(dataclasses.replace(
                 record, duration=round(fact.seconds, 6), sample_rate=fact.sample_rate,
                 channels=fact.channels, audio_hash=fact.audio_hash))
-        elif corpus.bad_audio == "skip":
+        elif corpus.bad_audio == "skip" or record.id in corpus.known_bad_audio:
             skipped.append({"id": record.id, "path": shown(record.path), "kind": kind,
                             "what": what})
         else:

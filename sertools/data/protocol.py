@@ -40,6 +40,9 @@ def make_folds(
     """
     if protocol not in PROTOCOLS:
         raise ConfigError(f"protocol: {protocol!r} is unknown", remedy="use clean or paper")
+    name = protocol_name(folds, protocol)
+    if protocol == "paper" and folds.paper is not None:
+        folds = folds.paper
     records = list(records.values() if isinstance(records, Mapping) else records)
     labelled = {record.id: record for record in sorted(records, key=lambda record: record.id)
                 if has_target(record)}
@@ -47,6 +50,6 @@ def make_folds(
         raise DataError("no utterance has a label, so there is nothing to divide into folds")
     splitter = Splitter(labelled, folds, protocol, Path(base))
     made = splitter.split()
-    return FoldSet(protocol_name(folds, protocol), protocol, made,
+    return FoldSet(name, protocol, made,
                    [*flags_of(made, labelled), *splitter.flags],
                    [*splitter.notes, *notes_of(made, labelled, len(records))])

@@ -13,6 +13,7 @@ from sertools.data.folding import (
     group_share,
     random_folds,
     random_share,
+    stratified_shuffle,
 )
 from sertools.data.folds import Fold, Folds
 from sertools.data.record import Record
@@ -39,8 +40,8 @@ class Splitter:
         """Return the folds."""
         kinds: dict[str, Callable[[], list[Fold]]] = {
             "leave_one_out": self._whole_groups, "grouped": self._whole_groups,
-            "listed": self._whole_groups, "official": self._official, "random": self._random,
-            "emobox": self._emobox}
+            "listed": self._whole_groups, "parts": self._parts, "official": self._official,
+            "random": self._random, "emobox": self._emobox}
         return kinds[self.folds.kind]()
 
     def _whole_groups(self) -> list[Fold]:
@@ -93,6 +94,26 @@ class Splitter:
                 f"dev part {needs} (folds.dev_groups), and at least one must train",
                 remedy="take a smaller folds.dev_groups, or folds of kind random")
 
+    def _parts(self) -> list[Fold]:
+        """One fold whose parts are lists of groups; groups that the corpus lacks are said."""
+        groups = self._groups()
+        listed = {name: part for part, names in self.folds.parts.items() for name in names}
+        unlisted = [f"{name!r} stands in no part" for name in groups if name not in listed]
+        if unlisted:
+            raise ConfigError(f"folds.parts must name every {self.folds.group} once", unlisted)
+        lacking = sorted(listed.keys() - groups.keys())
+        if lacking:
+            self.notes.append(f"{len(lacking)} {self.folds.group}s of the lists are not in the "
+                              f"corpus, such as {lacking[0]}")
+        parts: dict[str, list[str]] = {"train": [], "dev": [], "test": []}
+        for name, records in groups.items():
+            parts[listed[name]] += [record.id for record in records]
+        empty = [part for part in self.folds.parts if not parts[part]]
+        if empty:
+            raise DataError(f"the corpus has no {self.folds.group} of {' and '.join(empty)}",
+                            remedy="complete the release, or take other folds")
+        return self._given_parts(parts)
+
     def _official(self) -> list[Fold]:
         parts: dict[str, list[str]] = {"train": [], "dev": [], "test": []}
         for record in self.records.values():
@@ -105,13 +126,18 @@ class Splitter:
         outside = len(self.records) - sum(map(len, parts.values()))
         if outside:
             self.notes.append(f"{outside} utterances are in no official part and stay unused")
+        return self._given_parts(parts)
+
+    def _given_parts(self, parts: dict[str, list[str]]) -> list[Fold]:
+        """Return the only fold; where the parts have no dev, it comes out of train."""
         dev = parts["dev"] or (self._share(parts["train"]) if self._clean_dev() else [])
         return [self._fold("1", parts["test"], parts["train"], dev, given=bool(parts["dev"]))]
 
     def _random(self) -> list[Fold]:
         share, seed = self.folds.test_share, self.folds.seed
         if share is not None:
-            tests = [random_share(self.records.values(), share, seed)]
+            draw = random_share if self.folds.draw == "hash" else stratified_shuffle
+            tests = [draw(self.records.values(), share, seed)]
         else:
             tests = random_folds(self.records.values(), self.folds.count, seed)
         if not all(tests) or len(self.records) < 3:

@@ -27,6 +27,7 @@ GOOD = {"name": "toy", "classes": ["joy", "fear"], "label_map": {"F": "joy", "A"
     ({"min_seconds": -1}, "below 0"),
     ({"max_seconds": 0.05}, "not above min_seconds"),
     ({"bad_audio": "ignore"}, "neither 'refuse' nor 'skip'"),
+    ({"known_bad_audio": "a"}, "not a list of ids"),
 ])
 def test_mistakes_are_named(change, words):
     with pytest.raises(ConfigError, match="corpus block") as error:

@@ -121,6 +121,30 @@ def test_too_long(release, tmp_path):
     assert "audio that is too long: 6" in failure(release, tmp_path, max_seconds=0.2)
 
 
+def test_known_bad_audio_is_left_out_where_it_is_bad(release, tmp_path):
+    root, _ = release
+    known = {"known_bad_audio": ["toy-a1"], "counts": {"total": 6}}
+    assert prepare(release, tmp_path, **known)["utterances"] == 6
+    write(root / "wav/a1.wav", np.zeros(4800))
+    summary = prepare(release, tmp_path, **known)
+    assert summary["utterances"] == 5
+    assert summary["skipped"] == {"audio without any sound": 1}
+    (root / "wav/a1.wav").unlink()
+    assert prepare(release, tmp_path, **known)["skipped"] == {"audio files that are missing": 1}
+    (root / "wav/b1.wav").unlink()
+    assert "wav/b1.wav" in failure(release, tmp_path, **known)
+
+
+def test_genders_that_a_release_lacks_altogether_are_said_but_no_fault(release, tmp_path):
+    counts = {"gender": {"female": 3, "male": 3}}
+    summary = prepare(release, tmp_path, counts=counts)
+    assert "no speaker's gender is known" in summary["warnings"]
+    some = [dataclasses.replace(record, gender="male" if record.speaker == "a" else None)
+            for record in release[1]]
+    assert "counts.gender.female: expected 3, found 0" in failure(
+        release, tmp_path, records=some, counts=counts)
+
+
 def test_bad_audio_may_be_skipped_and_is_named(release, tmp_path):
     (release[0] / "wav/a1.wav").unlink()
     write(release[0] / "wav/b1.wav", noise(0.05))

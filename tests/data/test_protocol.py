@@ -156,6 +156,70 @@ def test_random_share_is_one_fold():
     assert tested == {label: round(0.2 * number) for label, number in labels.items()}
 
 
+def test_stratified_shuffle_is_scikit_learns():
+    from sklearn.model_selection import train_test_split
+
+    records = random_corpus(3)
+    shuffled = dict(random.Random(0).sample(sorted(records.items()), len(records)))
+    folds = Folds("random", test_share=0.2, seed=2013, draw="stratified_shuffle", paper_dev="test")
+    (fold,) = make_folds(shuffled, folds, "paper")
+    ids = sorted(records)
+    train, test = train_test_split(ids, test_size=0.2, random_state=2013,
+                                   stratify=[records[id].label for id in ids])
+    assert fold.test == fold.dev == sorted(test) and fold.train == sorted(train)
+    once = {"toy-x": Record("toy-x", "x.wav", label="rare")}
+    with pytest.raises(DataError, match="every class"):
+        make_folds(records | once, folds, "paper")
+
+
+PARTS = {"train": ["s00", "s03"], "dev": ["s01"], "test": ["s02"]}
+
+
+def test_parts_of_groups_by_hand():
+    records = corpus_records(4)
+    for protocol, paper_dev in (("clean", "test"), ("paper", None)):
+        made = make_folds(records, Folds("parts", parts=PARTS, paper_dev=paper_dev), protocol)
+        (fold,) = made
+        for part, names in PARTS.items():
+            assert getattr(fold, part) == [id for id, r in records.items() if r.speaker in names]
+        assert fold.groups == ["s02"] and not made.notes
+    made = make_folds(records, Folds("parts", parts=PARTS, paper_dev="test"), "paper")
+    assert made.folds[0].dev == made.folds[0].test and TESTED in made.flags
+    assert made.folds[0].train == [id for id, r in records.items() if r.speaker in ("s00", "s03")]
+
+
+def test_parts_without_dev_take_speakers_of_train():
+    records = corpus_records(4)
+    (fold,) = make_folds(records, Folds("parts", parts={"train": ["s00", "s01", "s03"],
+                                                        "test": ["s02"]}))
+    assert len(speakers(records, fold.dev)) == 1 and len(speakers(records, fold.train)) == 2
+    assert speakers(records, fold.test) == {"s02"}
+
+
+def test_parts_must_name_every_group_and_say_those_that_are_absent():
+    records = corpus_records(4)
+    with pytest.raises(ConfigError, match="'s03' stands in no part"):
+        make_folds(records, Folds("parts", parts=PARTS | {"train": ["s00"]}))
+    made = make_folds(records, Folds("parts", parts=PARTS | {"train": ["s00", "s03", "s77"]}))
+    assert made.notes == ["1 speakers of the lists are not in the corpus, such as s77"]
+    with pytest.raises(DataError, match="no speaker of test"):
+        make_folds({id: r for id, r in records.items() if r.speaker != "s02"},
+                   Folds("parts", parts=PARTS))
+
+
+def test_the_paper_may_divide_otherwise():
+    records = corpus_records(4)
+    other = Folds("random", count=3, seed=5, paper_dev="test")
+    folds = Folds("parts", parts=PARTS, name="mine", paper=other)
+    assert make_folds(records, folds, "paper") == make_folds(records, other, "paper")
+    plain = dataclasses.replace(folds, paper=None)
+    assert make_folds(records, folds, "clean") == make_folds(records, plain, "clean")
+    assert protocol_name(folds, "clean") == "mine-clean"
+    unnamed = dataclasses.replace(folds, name=None)
+    assert protocol_name(unnamed, "clean") == protocol_name(
+        dataclasses.replace(plain, name=None), "clean")
+
+
 @pytest.mark.parametrize("dev, flag", [
     (None, TESTED), ("test", TESTED), ("random", "speakers shared by train and dev"),
     ("next", None)])
@@ -307,6 +371,16 @@ def test_unknown_protocol():
     ({"kind": "listed", "listed": [["a"]]}, "two folds at least"),
     ({"kind": "listed", "listed": [["a", "b"], ["a"]]}, "'a' stands in more than one fold"),
     ({"kind": "listed", "listed": [[3], ["a"]]}, "3 is not a text, put it in quotes"),
+    ({"kind": "parts"}, "parts: give the groups"),
+    ({"kind": "parts", "parts": {"train": ["a"]}}, "parts: give the groups"),
+    ({"kind": "parts", "parts": {"train": ["a"], "test": []}}, "parts: give the groups"),
+    ({"kind": "parts", "parts": {"train": ["a"], "test": ["b"], "rest": ["c"]}}, "parts: give"),
+    ({"kind": "parts", "parts": {"train": ["a"], "test": ["a"]}}, "'a' stands in more than one"),
+    ({"kind": "parts", "parts": {"train": [1001], "test": ["a"]}}, "1001 is not a text"),
+    ({"parts": PARTS}, "parts: is only for kind: parts"),
+    ({"kind": "random", "count": 2, "draw": "stratified_shuffle"}, "draw: is only for test_share"),
+    ({"draw": "lots"}, "draw: 'lots' is not one of"),
+    ({"paper": "random"}, "paper: give folds of their own"),
     ({"kind": "emobox"}, "folder: emobox folds need"),
     ({"folder": "x"}, "folder: is only for kind: emobox"),
     ({"dev_groups": 0}, "dev_groups: 0"),
