@@ -6,6 +6,7 @@ import pytest
 from sertools.cli import main
 from sertools.models.account import describe
 from sertools.models.presets import build_encoder
+from sertools.models.weights import save_encoder
 
 
 def told(capsys, *arguments: str) -> dict:
@@ -53,3 +54,60 @@ def test_a_pretraining_is_counted_with_its_decoder(capsys, repository):
     untrained = repository / "egs" / "emodb" / "hparams" / "emotion2vec_small_untrained.yaml"
     alone = describe("emotion2vec_small", 1)["parameters"]
     assert told(capsys, str(untrained), "--seconds", "1")["parameters"] == alone
+
+
+VESPER = """pretrainer: !new:sertools.brains.vesper_pretrainer.VesperPretrainer
+  teacher: !name:sertools.models.upstream.load_upstream
+    source: {source}
+  layers: {layers}
+  initialisation: {way}
+  blocks: null
+  dim: null
+  acoustic_weight: 1.0
+  semantic_weight: 0.1
+  cross_weight: {cross}
+trainer:
+  encoder: !name:sertools.models.upstream.load_upstream
+    trainable: false
+"""
+
+
+def vesper_recipe(folder, source="microsoft/wavlm-large", layers=4, way="uniform_extract", cross=1):
+    path = folder / "hparams" / "vesper.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(VESPER.format(source=source, layers=layers, way=way, cross=cross))
+    return path
+
+
+@pytest.mark.parametrize(("layers", "cross", "parameters", "trainable"), [
+    (4, 1.0, 66_666_208, 62_459_616),
+    (12, 1.0, 167_440_288, 163_233_696),
+    (4, 0, 66_666_208 - 1_050_112, 62_459_616 - 1_050_112),
+])  # fmt: skip
+def test_a_vesper_of_published_weights_is_counted_without_them(
+    capsys, tmp_path, layers, cross, parameters, trainable
+):
+    account = told(capsys, str(vesper_recipe(tmp_path, layers=layers, cross=cross)))
+    assert (account["parameters"], account["trainable"]) == (parameters, trainable)
+    assert "predictors" in [row["name"] for row in account["parts"]]
+    assert told(capsys, f"vesper{layers}")["parameters"] == parameters - (2 + bool(cross)) * 1050112
+
+
+def test_a_vesper_of_an_encoder_of_ones_own(capsys, tmp_path):
+    teacher = build_encoder("small", dim=32, num_heads=2, num_layers=4, ffn_dim=16)
+    save_encoder(teacher, tmp_path / "teacher")
+    account = told(capsys, str(vesper_recipe(tmp_path, "./teacher", 2)))
+    student = build_encoder("small", dim=32, num_heads=2, num_layers=2, ffn_dim=16,
+                            final_norm=False, mask_embedding=True)  # fmt: skip
+    predictors = 3 * (32 * 16 + 16 + 16 * 32 + 32)
+    assert account["parameters"] == describe(student)["parameters"] + predictors
+    assert account["trainable"] == account["parameters"]  # a mel front end has no convolutions
+
+
+@pytest.mark.parametrize("wrong", [
+    {"source": "!PLACEHOLDER"}, {"source": "null"}, {"source": "./absent"}, {"layers": 25},
+    {"way": "sometimes"},
+])  # fmt: skip
+def test_a_vesper_that_cannot_be_is_refused_in_words(capsys, tmp_path, wrong):
+    assert main(["info", str(vesper_recipe(tmp_path, **wrong))]) == 2
+    assert "Traceback" not in capsys.readouterr().err
