@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -44,7 +46,7 @@ class AudioInputs:
         crop_prediction: bool = False,
         padding: str = "fixed",
     ):
-        self.work, self.make_head, self.make_encoder = work, head, encoder
+        self.work, self.make_head, self.make_encoder = work, head, sourced(encoder, work.encoder)
         self.released = padding == "released"
         self._train_reader = self._other_reader = AudioReader(**reader)
         if reader["crop"]:
@@ -144,6 +146,25 @@ class FeatureInputs:
     def model(self, num_outputs: int) -> UtteranceHead:
         """Return a fresh head."""
         return self.make_head(self.cache.num_layers, self.cache.dim, num_outputs)
+
+
+def sourced(
+    encoder: Callable[[], nn.Module], source: str | None
+) -> Callable[[], nn.Module]:
+    """Let a partial that lacks its `source` take the encoder that was pretrained for the unit.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if not isinstance(encoder, functools.partial) or encoder.args or "source" in encoder.keywords:
+        return encoder
+    parameter = inspect.signature(encoder.func).parameters.get("source")
+    if parameter is None or parameter.default is not parameter.empty:
+        return encoder
+    if source is None:
+        raise ConfigError("trainer.encoder has no source, and nothing was pretrained",
+                          remedy="give it a source, or the recipe `pretrained` or a `pretrainer`")
+    return functools.partial(encoder, source=source)
 
 
 def frontend(model: EncoderWithHead) -> nn.Module:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,8 @@ class FoldWork(Work):
     """Folder of the release that the records' paths start from."""
     features: Path | None
     """Folder of the feature cache; None where a recipe has none."""
+    encoder: str | None = None
+    """Folder or id of the encoder that was pretrained for this; None where there is none."""
 
 
 @dataclass(kw_only=True)
@@ -60,3 +62,5 @@ class PretrainingWork(Work):
     """Its utterances."""
     summary: dict[str, Any]
     """Corpora, their hours, and what was left out; kept beside the weights."""
+    caches: list[Path] = field(default_factory=list)
+    """index.json of each cache that the pretrainer's `write_caches` left."""

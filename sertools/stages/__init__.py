@@ -7,9 +7,10 @@ it reads from. The work itself is in the module of the same name and is imported
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from sertools.recipe import Stage
-from sertools.stages import listing, pretraining_audio, sources
+from sertools.stages import chain, listing
 
 RUNTIME = ("data_folder", "device", "num_workers")
 """Keys that say where and how fast, never what."""
@@ -58,31 +59,40 @@ def prepare(records: Callable) -> Stage:
 
 
 def features() -> Stage:
-    """Run a frozen upstream once over every utterance and keep its layers."""
+    """Run what is frozen once: an upstream over the corpus, a teacher over pretraining's audio."""
     return Stage(
         "features",
         "sertools.stages.features:features",
-        does="frozen upstream -> cached layers of every utterance",
-        keys=("upstream", "feature_layers", "feature_seconds", "precision"),
-        runtime=RUNTIME,
+        does="a frozen upstream's layers, a teacher's targets -> cache",
+        keys=("upstream", "feature_layers", "feature_seconds", "precision", "pretrainer",
+              "pretraining_data", "pretrained"),
+        runtime=(*RUNTIME, "corpus"),
         after=("prepare",),
-        requires="upstream",
-        fingerprint=sources.fingerprint,
+        when={"prepare": chain.hears_upstream},
+        requires=chain.caches,
+        serves=chain.served_by_features,
+        narrow=chain.narrow_features,
+        fingerprint=chain.features_fingerprint,
     )
 
 
 def pretrain() -> Stage:
-    """Learn an encoder from audio without labels."""
+    """Learn an encoder from audio without labels, unless `pretrained` names one."""
     return Stage(
         "pretrain",
         "sertools.stages.pretrain:pretrain",
         does="audio without labels -> an encoder",
         keys=("pretrainer", "pretraining_data", "precision"),
-        runtime=RUNTIME,
-        needs=("pretrainer", "pretraining_data"),
+        runtime=(*RUNTIME, "corpus", "pretrained"),
+        after=("features",),
+        # Targets follow from our own keys and files, and may be deleted once all is learned.
+        when={"features": lambda config: False},
+        requires=chain.pretrains,
+        needs=("pretraining_data",),
         parallel=True,
         precious=True,
-        fingerprint=pretraining_audio.fingerprint,
+        home="shared",
+        fingerprint=chain.pretraining_fingerprint,
     )
 
 
@@ -92,13 +102,9 @@ def train() -> Stage:
         "train",
         "sertools.stages.train:train",
         does="one model per fold and seed",
-        keys=("trainer", "precision", "corpus"),
-        runtime=RUNTIME,
-        after=("prepare", "features"),
-        needs=("corpus", "trainer"),
-        units=True,
-        parallel=True,
-        fingerprint=sources.fingerprint,
+        first="sertools.stages.layers:cache_layers",
+        fingerprint=chain.units_fingerprint,
+        **_of_units("prepare", "features", "pretrain"),
     )
 
 
@@ -108,13 +114,24 @@ def evaluate() -> Stage:
         "evaluate",
         "sertools.stages.evaluate:evaluate",
         does="predictions and scores per fold and seed",
-        keys=("trainer", "precision", "corpus"),
-        runtime=RUNTIME,
-        after=("prepare", "features", "train"),
-        needs=("corpus", "trainer"),
-        units=True,
-        parallel=True,
+        first="sertools.stages.layers:cache_layers",
+        **_of_units("prepare", "features", "pretrain", "train"),
     )
+
+
+def _of_units(*after: str) -> dict[str, Any]:
+    """Return what the stages of a unit, a fold and a seed, have in common."""
+    return {
+        "keys": ("trainer", "precision", "corpus", "pretrained", "pretrainer", "feature_layers",
+                 "feature_seconds"),
+        "runtime": (*RUNTIME, "upstream"),
+        "after": after,
+        "when": {"features": chain.hears_upstream},
+        "narrow": chain.narrow_units,
+        "needs": ("corpus", "trainer"),
+        "units": True,
+        "parallel": True,
+    }
 
 
 def report() -> Stage:
@@ -123,7 +140,7 @@ def report() -> Stage:
         "report",
         "sertools.stages.report:report",
         does="all folds and seeds -> RESULTS.md, results.json, report.html",
-        keys=("corpus", "protocol", "seeds", "upstream", "trainer"),
-        after=("prepare", "train", "evaluate"),
+        keys=("corpus", "protocol", "seeds", "upstream", "trainer", "pretrained", "pretrainer"),
+        after=("prepare", "pretrain", "train", "evaluate"),
         needs=("corpus",),
     )

@@ -1,25 +1,42 @@
-"""Stage features: run a frozen upstream once over every utterance and keep its layers."""
+"""Stage features: run what is frozen once over all audio, and keep what it says."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from sertools.data.audio import AudioReader
 from sertools.data.feature_writer import write_features
 from sertools.data.manifest import read_manifest
+from sertools.errors import ConfigError
+from sertools.stages import chain
+from sertools.stages.pretrain import write_targets
 from sertools.stages.unit import data_folder, num_workers, prepared
 
 
 def features(job) -> list[Path]:
-    """Write what the feature cache lacks; return its index and shards.
+    """Write what the caches lack; return the upstream's index and shards, the targets' indices.
 
     Raises:
-        ConfigError: the upstream is unknown or cannot be read.
+        ConfigError: the upstream or the teacher is unknown or cannot be read, or it is not clear
+            what the head shall hear.
         DataError: features do not fit the storage's range, or the disk is too small.
     """
-    upstream, precision = job.build("upstream")(), job.config.get("precision", "fp32")
+    if chain.hears_upstream(job.config) and chain.has_encoder(job.config):
+        raise ConfigError(
+            "the head can hear an upstream or a pretrained encoder, not both",
+            ["upstream is given, and so is pretrainer or pretrained"], "set one of them to null")
+    if not chain.hears_upstream(job.config):
+        return write_targets(job)
+    cache = layers_of(job, job.build("upstream")())
+    return [cache / "index.json", *sorted(cache.glob("*.safetensors"))]
+
+
+def layers_of(job, upstream: Any) -> Path:
+    """Write what the cache of an upstream's layers lacks; return its folder."""
+    precision = job.config.get("precision", "fp32")
     upstream.settle(precision)
-    cache = write_features(
+    return write_features(
         upstream,
         read_manifest(prepared(job, "utts.json")),
         data_folder(job),
@@ -32,7 +49,6 @@ def features(job) -> list[Path]:
         should_stop=job.should_stop,
         say=job.say,
     )
-    return [cache / "index.json", *sorted(cache.glob("*.safetensors"))]
 
 
 def feature_reader(job) -> AudioReader:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,19 @@ BLOCK, BLOCKS = 1 << 16, 16
 """Bytes of a block, and blocks per file that are read: enough to tell other weights."""
 
 
-def fingerprint(config: Mapping) -> str | None:
-    """Return a hash over the local files that the configuration names as `source`.
+def fingerprint(config: Mapping, without: Collection[str] = ()) -> str | None:
+    """Return a hash over the local files that the configuration names as a source.
 
-    Sizes and blocks spread over each file count, times do not: a copy is the same weights. None
-    without a local source; what a hub's id stands for does not change under its revision.
+    Keys named in `without` are not looked at. Sizes and blocks spread over each file count, times
+    do not: a copy is the same weights. None without a local source; what a hub's id stands for
+    does not change under its revision.
     """
-    files = [file for source in sources(config) for file in _files(source)]
+    return content([file for source in sources(config, without) for file in files_of(source)])
+
+
+def content(files: Iterable[Path]) -> str | None:
+    """Return a hash over names, sizes and some blocks of files; None without files."""
+    files = list(files)
     if not files:
         return None
     digest = hashlib.blake2b(digest_size=16)
@@ -33,17 +39,18 @@ def fingerprint(config: Mapping) -> str | None:
     return digest.hexdigest()
 
 
-def sources(config: Mapping) -> list[str]:
-    """Return what the configuration names as `source`; a path of the recipe's as from anywhere."""
+def sources(config: Mapping, without: Collection[str] = ()) -> list[str]:
+    """Return what the configuration names as `source` or `pretrained`, paths as from anywhere."""
     recipe = getattr(config, "recipe", Path())
-    return [root(source, recipe) for source in sorted(set(_sources(dict(config))))]
+    looked = {key: value for key, value in dict(config).items() if key not in without}
+    return [root(source, recipe) for source in sorted(set(_sources(looked)))]
 
 
 def _sources(value: Any) -> Iterator[str]:
-    """Yield every text under a key `source`, however deep."""
+    """Yield every text under a key `source` or `pretrained`, however deep."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            if key == "source" and isinstance(item, str):
+            if key in ("source", "pretrained") and isinstance(item, str):
                 yield item
             else:
                 yield from _sources(item)
@@ -52,7 +59,8 @@ def _sources(value: Any) -> Iterator[str]:
             yield from _sources(item)
 
 
-def _files(source: str) -> list[Path]:
+def files_of(source: str) -> list[Path]:
+    """Return the file, or the files of the folder, that a source is; none for a hub's id."""
     path = Path(source)
     if path.is_file():
         return [path]

@@ -9,6 +9,10 @@ from sertools.brains.work import FoldWork
 from sertools.data.folds import Fold, read_folds
 from sertools.data.manifest import read_manifest
 from sertools.errors import ConfigError
+from sertools.stages.chain import hears_upstream, pretrains
+
+ENCODER = Path("best") / "encoder"
+"""What every pretraining leaves in its folder."""
 
 
 def data_folder(job) -> Path:
@@ -30,9 +34,15 @@ def fold_of(job) -> Fold:
     return next(fold for fold in split.folds if fold.name == job.fold)
 
 
+def encoder_of(job) -> str | None:
+    """Return the encoder that is `pretrained`, or else this run's own; None if there is none."""
+    if job.config.get("pretrained") is not None:
+        return job.build("pretrained")
+    return str(job.folder_of("pretrain") / ENCODER) if pretrains(job.config) else None
+
+
 def fold_work(job, fold: Fold) -> FoldWork:
     """Gather manifest, split, folders and devices for one fold and seed."""
-    cached = job.outputs_of("features")
     return FoldWork(
         **surroundings(job),
         manifest=read_manifest(prepared(job, "utts.json")),
@@ -40,10 +50,20 @@ def fold_work(job, fold: Fold) -> FoldWork:
         dev=fold.dev,
         classes=list(job.build("corpus").classes),
         data_folder=data_folder(job),
-        features=cached[0].parent if cached else None,
+        features=_features(job),
+        encoder=encoder_of(job),
         folder=job.folder_of("train", job.fold, job.seed),
         seed=job.seed,
     )
+
+
+def _features(job) -> Path | None:
+    """Return the folder of cached layers, an upstream's or our encoder's; None if there is none."""
+    if hears_upstream(job.config):
+        return job.outputs_of("features")[0].parent
+    from sertools.stages.layers import cached_layers
+
+    return cached_layers(job)
 
 
 def num_workers(job) -> int:
