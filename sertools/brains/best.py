@@ -12,7 +12,8 @@ from sertools.brains.weights import TrainedWeights, refuse_non_finite
 from sertools.errors import ConfigError, DataError
 from sertools.files import read_json, sha256, write_json
 
-FILES = ("model.safetensors", "best.json")
+DESCRIPTION = "best.json"
+FILES = ("model.safetensors", DESCRIPTION)
 
 
 def write_model(folder: Path, weights: TrainedWeights, description: Mapping[str, Any]) -> None:

@@ -70,5 +70,12 @@ class DownstreamBrain(SERBrain):
         """Write weights and description."""
         write_model(folder, self.weights, {
             **self.task.describe(), "seed": self.work.seed, "select": self.options.select,
-            **self.progress.history[-1],
+            **self._layer_weights(), **self.progress.history[-1],
         })
+
+    def _layer_weights(self) -> dict[str, list[float]]:
+        """Return what the head weighs each layer with, where it learns that."""
+        head = getattr(self.raw_model, "head", self.raw_model)
+        if not isinstance(getattr(head, "layer_weights", None), nn.Parameter):
+            return {}
+        return {"layer_weights": head.layer_weights.detach().double().softmax(0).tolist()}

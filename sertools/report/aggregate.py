@@ -17,6 +17,7 @@ import numpy as np
 from sertools.errors import DataError
 from sertools.report.calibration import summarise_calibration
 from sertools.report.curves import training_curves
+from sertools.report.layer_weights import summarise_layer_weights
 from sertools.report.units import ReportMeta, UnitResult
 from sertools.scoring.classification import METRICS, chance_levels
 from sertools.scoring.dimensions import dimensions_of
@@ -66,6 +67,7 @@ def aggregate(
     results["seeds"] = per_seed
     results["units"] = [_unit(unit, metrics) for folds in seeds.values() for unit in folds.values()]
     results["curves"] = training_curves(units)
+    results["layer_weights"] = summarise_layer_weights(units)
     results["cost"] = _cost(units)
     results["provenance"] = dict(meta.provenance)
     return _rounded(results)
@@ -236,6 +238,7 @@ def _cost(units: Sequence[UnitResult]) -> dict[str, Any]:
     seconds = [unit.seconds for unit in units if unit.seconds is not None]
     return {
         "parameters": next((dict(unit.parameters) for unit in units if unit.parameters), None),
+        "encoder": next((dict(unit.encoder) for unit in units if unit.encoder), None),
         "seconds": sum(seconds) if seconds else None,
         "devices": sorted({unit.device for unit in units if unit.device}),
         "finished": max((unit.finished for unit in units if unit.finished), default=None),

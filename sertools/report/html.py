@@ -13,6 +13,7 @@ from sertools.report.figures import (
     interval_strip,
     recall_figure,
 )
+from sertools.report.layer_weights import layer_weights_figure
 from sertools.report.style import CSS
 from sertools.report.tables import Table, classes_table, scores_table, seeds_table, units_table
 
@@ -26,7 +27,7 @@ def page(results: dict[str, Any]) -> str:
     body.append(_section("Scores", _scores(results)))
     if results["task"] == "classification":
         body.append(_classes(results))
-    body += [_curves(results), _calibration(results)]
+    body += [_curves(results), _layer_weights(results), _calibration(results)]
     if len(results["seeds"]) > 1:
         body.append(_full(seeds_table(results)))
     body.append(_full(units_table(results)))
@@ -50,6 +51,7 @@ def _chips(results: dict[str, Any]) -> str:
         ("seeds", ", ".join(map(str, coverage["seeds_counted"]))),
         ("parameters", text.count(size["total"]) if size.get("total") else None),
         ("trained", text.count(size["trainable"]) if size.get("trainable") else None),
+        ("encoder", text.encoder_sentence(results)),
         ("finished", results["cost"]["finished"]),
     ]
     shown = [f"<li>{name} <b>{escape(str(value))}</b></li>" for name, value in facts if value]
@@ -127,6 +129,16 @@ def _curves(results: dict[str, Any]) -> str:
     drawn = _beside(*figures) if len(figures) == 2 else figures[0]
     about = "Thin: one fold and seed each. Bold: their mean. Dot: the epoch that was evaluated."
     return _section("Training", f"{drawn}<p class='soft below'>{about}</p>")
+
+
+def _layer_weights(results: dict[str, Any]) -> str:
+    facts = results.get("layer_weights")
+    if not facts:
+        return ""
+    about = f"Learned by the head, mean of {facts['units']} folds and seeds. Whisker: one standard "
+    about += "deviation. Dashed: all layers alike. A layer of large values counts for more."
+    figure = layer_weights_figure(facts)
+    return _section("Layers", f"{figure}<p class='soft below'>{about}</p>")
 
 
 def _calibration(results: dict[str, Any]) -> str:

@@ -22,11 +22,15 @@ class UnitResult:
     """Lines of metrics.jsonl, one per epoch; empty for systems without epochs."""
     parameters: dict[str, int] | None = None
     """`total` and `trainable`."""
+    encoder: dict[str, Any] | None = None
+    """`parameters`, `macs_per_second` (None: not counted) and the `seconds` of audio counted."""
     seconds: float | None = None
     """Time of training and evaluation."""
     device: str | None = None
     best_epoch: int | None = None
     """Epoch that was evaluated; when None, the one with the best dev score."""
+    layer_weights: list[float] | None = None
+    """What the head weighs each layer with, sums to 1; None where it learns no such weights."""
     finished: str | None = None
     """Date, ISO 8601, taken from the unit's artefacts so that a report made again is equal."""
 
@@ -54,6 +58,6 @@ class ReportMeta:
     """Whether the encoder heard this corpus's audio before; the warnings say it in words."""
     language: str | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
-    """command, config_hash, commit, dirty, versions."""
+    """command, config_hash, commit, dirty, versions; pretraining (where the encoder comes from)."""
     artefacts: dict[str, str] = field(default_factory=dict)
     """Name -> path relative to the recipe folder, e.g. of the log and the checkpoints."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from sertools.brains.best import DESCRIPTION
 from sertools.brains.cost import COST
 from sertools.data.folds import read_folds
 from sertools.data.prepare import SUMMARY
@@ -16,10 +17,11 @@ from sertools.report.units import ReportMeta, UnitResult
 from sertools.report.write import write_report
 from sertools.scoring.predictions import read_predictions
 from sertools.stages.evaluate import DEV, SCORES, TEST
+from sertools.stages.origin import told
 from sertools.stages.sources import sources
-from sertools.stages.unit import prepared
+from sertools.stages.unit import encoder_of, prepared
 
-TRAINING_FACTS = ("parameters", "seconds", "device", "best_epoch", "finished")
+TRAINING_FACTS = ("parameters", "encoder", "seconds", "device", "best_epoch", "finished")
 """What trainers may note about a unit in training.json and cost.json."""
 
 
@@ -31,6 +33,7 @@ def report(job) -> list[Path]:
     units = [_unit(job, fold, seed) for fold, seed in job.units]
     trained = [_facts(job, fold, seed).get("flags", []) for fold, seed in job.units]
     heard = _in_domain(job, corpus.name, {item.speaker for unit in units for item in unit.test})
+    encoder = encoder_of(job)
     meta = ReportMeta(
         tag=job.tag,
         system=job.system,
@@ -43,7 +46,7 @@ def report(job) -> list[Path]:
         in_domain_pretraining=bool(heard),
         folds=[fold.name for fold in split.folds],
         seeds=job.config.get("seeds") or [1],
-        provenance=job.provenance(),
+        provenance=job.provenance() | ({"pretraining": told(encoder)} if encoder else {}),
         artefacts={"units": f"exp/{job.tag}/fold<fold>/seed<seed>", "log": f"exp/{job.tag}/log"},
     )
     results = aggregate(units, corpus.classes, meta)
@@ -54,8 +57,12 @@ def report(job) -> list[Path]:
 
 
 def _in_domain(job, corpus: str, speakers: set[str | None]) -> list[str]:
-    """Say for each pretrained encoder of the configuration whether it knows the corpus's audio."""
-    said = [in_domain(source, corpus, speakers) for source in sources(job.config)]
+    """Say for each encoder that is heard whether it knows the corpus's audio already.
+
+    What the teacher of our own encoder has heard is noted with that encoder.
+    """
+    heard = {*sources(job.config, without=("pretrainer",)), encoder_of(job)} - {None}
+    said = [in_domain(source, corpus, speakers) for source in sorted(heard)]
     return [text for text in dict.fromkeys(said) if text]
 
 
@@ -71,6 +78,7 @@ def _unit(job, fold: str, seed: int) -> UnitResult:
         test=read_predictions(evaluated / TEST),
         dev=read_predictions(evaluated / DEV),
         history=[json.loads(line) for line in lines],
+        layer_weights=_layer_weights(job.folder_of("train", fold, seed)),
         **{name: facts.get(name) for name in TRAINING_FACTS},
     )
 
@@ -80,3 +88,9 @@ def _facts(job, fold: str, seed: int) -> dict:
     folder = job.folder_of("train", fold, seed)
     cost = folder / COST
     return read_json(folder / "training.json") | (read_json(cost) if cost.is_file() else {})
+
+
+def _layer_weights(folder: Path) -> list[float] | None:
+    """Return the layer weights of a unit's head, if it learned any."""
+    best = folder / "best" / DESCRIPTION
+    return read_json(best).get("layer_weights") if best.is_file() else None

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from hyperpyyaml import load_hyperpyyaml
+from safetensors.torch import load_file
 from sertools.brains.options import Schedule
 from sertools.data.feature_cache import FeatureCache
 from sertools.errors import ConfigError
@@ -199,3 +200,19 @@ def test_the_transformer_learns_from_cached_frames(toy, work_of):
     trainer.fit(work)
     said = trainer.predict(work, work.dev)
     assert sum(p.prediction == p.reference for p in said) >= 4
+
+
+@pytest.mark.parametrize("inputs", ["audio", "features"])
+def test_the_best_epochs_layer_weights_are_noted(toy, work_of, inputs):
+    work = work_of(inputs=inputs)
+    make = toy.audio_trainer if inputs == "audio" else toy.feature_trainer
+    make(epochs=2, lr=0.1).fit(work)
+    best = json.loads((work.folder / "best" / "best.json").read_text())
+    (learned,) = [value for name, value in load_file(
+        work.folder / "best" / "model.safetensors").items() if name.endswith("layer_weights")]
+    exp = [math.exp(value) for value in learned.tolist()]
+    assert best["layer_weights"] == pytest.approx([value / sum(exp) for value in exp])
+    assert max(exp) > 1.01 * min(exp)
+    other = work_of("last", inputs)
+    make(epochs=1, head=functools.partial(UtteranceHead, layers="last")).fit(other)
+    assert "layer_weights" not in json.loads((other.folder / "best" / "best.json").read_text())
