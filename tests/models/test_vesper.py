@@ -13,6 +13,7 @@ from sertools.models.presets import build_encoder
 from sertools.models.thinning import thin
 from sertools.models.upstream import load_upstream
 from sertools.models.vesper import TERMS, Vesper, released_frames
+from sertools.objectives.regression import masked_regression
 
 close = functools.partial(torch.testing.assert_close, rtol=1e-4, atol=1e-4)
 BLOCK, OUTSIDE, CONVOLUTIONS, PREDICTOR = 12_596_760, 13_128_832, 4_206_592, 1_050_112
@@ -273,3 +274,19 @@ def test_widths_may_differ():
     shapes = [tuple(p.shape) for p in model.predictors.parameters()]
     assert shapes == [(12, 24), (12,), (40, 12), (40,)]
     assert model(torch.randn(1, 8000)).cross.shape == (1, 12, 40)
+
+
+@pytest.mark.parametrize("padding", ["fixed", "released"])
+def test_nothing_waits_for_the_device(tiny_encoder, padding):
+    """Tensors without storage cannot be looked at: whatever waited for a device would fail."""
+    model = vesper(tiny_encoder("layer norm, gated")).to("meta")
+    waveforms = torch.empty(3, 8000, device="meta")
+    lengths = torch.empty(3, dtype=torch.long, device="meta")
+    mask = torch.empty(3, 24, dtype=torch.bool, device="meta")
+    local = model.convolve(waveforms, lengths, padding=padding)
+    for given in (None, local):
+        said = model(waveforms, lengths, mask, mask, local=given, padding=padding)
+        target = torch.empty(3, 24, 12, dtype=torch.half, device="meta")
+        total, count = masked_regression(said.cross, target, said.counted)
+        total.backward()
+        assert total.shape == count.shape == () and said.frames.shape == (3,)
