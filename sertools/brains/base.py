@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from sertools.brains.checkpoints import AtomicCheckpointer, as_plain
-from sertools.brains.cost import write_cost
+from sertools.brains.cost import encoder_size, write_cost
 from sertools.brains.distributed import Ranks, gather_by_id
 from sertools.brains.loaders import begin_epoch
 from sertools.brains.logs import Logs, epoch_line, progress_bar
@@ -122,6 +122,7 @@ class SERBrain(SteppingBrain):
             write_cost(
                 self.folder, sum(size for size, _ in sizes), sum(size for size, on in sizes if on),
                 self.progress.seconds_before, self.device, self.ranks.world_size,
+                encoder=encoder_size(self.raw_model, getattr(self.work, "features", None)),
             )
             write_json(self.folder / DONE, {**done, "select": self.options.select})
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from sertools.brains.cost import write_cost
+from sertools.brains.cost import encoder_size, write_cost
 from sertools.brains.distributed import Ranks, resolve_device
 from sertools.brains.loaders import forward_all, make_loader
 from sertools.brains.tasks import Classification
@@ -66,7 +66,7 @@ class ReleasedTrainer:
         }
         total = sum(parameter.numel() for parameter in classifier.parameters())
         write_json(Path(work.folder) / BEST, about)
-        write_cost(work.folder, total, 0, 0.0, "cpu")
+        write_cost(work.folder, total, 0, 0.0, "cpu", encoder=encoder_size(classifier))
         write_json(Path(work.folder) / DONE, {"trained": False})
 
     def predict(self, work: FoldWork, ids: Sequence[str]) -> list[Prediction]:

@@ -15,6 +15,8 @@ from sertools.data.feature_shards import read_sealed, shard_fault, shard_path
 from sertools.errors import DataError
 from torch import Tensor
 
+ENCODER = "encoder.json"
+"""Lies beside the index and says how large the encoder is, for reports; caches of old lack it."""
 _OPEN_SHARDS = 64
 
 

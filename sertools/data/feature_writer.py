@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from sertools.data.batching import BucketBatchSampler, collate
 from sertools.data.dataset import AudioDataset
+from sertools.data.feature_cache import ENCODER
 from sertools.data.feature_shards import digest, read_note, shard_path, write_sealed, write_shard
 from sertools.errors import ConfigError, DataError, Interrupted
+from sertools.files import write_json
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -107,6 +109,8 @@ def write_features(
         "utterances": {id: record.audio_hash for id, record in manifest.items()},
         "shards": notes,
     }
+    if hasattr(upstream, "size"):
+        write_json(cache / ENCODER, upstream.size())
     write_sealed(cache / "index.json", index)
     return cache
 

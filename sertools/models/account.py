@@ -87,6 +87,24 @@ def describe(model: str | nn.Module, seconds: float = 10.0) -> dict[str, Any]:
     }
 
 
+def size_of(encoder: nn.Module, seconds: float = 10.0) -> dict[str, Any]:
+    """Return what results say of an encoder: parameters, macs_per_second, seconds.
+
+    Args:
+        encoder: of this package, in any precision, or a module that takes (1, samples) waveforms
+            at 16 kHz.
+        seconds: length of the utterance that is counted; see `describe`.
+    """
+    if isinstance(encoder, SpeechEncoder):  # anew, as a settled one holds cast matrices
+        with torch.device("meta"):
+            encoder = SpeechEncoder(encoder.config)
+    return {
+        "parameters": sum(parameter.numel() for parameter in encoder.parameters()),
+        "macs_per_second": sum(_macs(encoder, seconds).values()) / seconds,
+        "seconds": seconds,
+    }
+
+
 def _inner(model: nn.Module) -> str:
     """Return the prefix of an encoder inside the model, whose parts are told like the others."""
     return "encoder." if isinstance(getattr(model, "encoder", None), SpeechEncoder) else ""

@@ -10,6 +10,7 @@ from typing import Any
 
 from sertools.errors import DataError
 from sertools.files import read_json
+from sertools.report.text import encoder_size
 
 DEFAULT_PATTERNS = ("exp/*/report/results.json", "*/exp/*/report/results.json")
 DEFAULT_PATTERNS += ("egs/*/exp/*/report/results.json",)
@@ -91,6 +92,7 @@ def to_csv(several: Sequence[dict[str, Any]]) -> str:
     columns = ["pooled", "low", "high", "std_over_seeds", "mean_over_folds", "std_over_folds"]
     header = ["system", "corpus", "tag", "protocol", "comparable", "reasons", "folds_done"]
     header += ["folds_total", "seeds", "n", "speakers", "ece_before", "ece_after"]
+    header += ["encoder_parameters", "encoder_macs_per_second"]
     header += [f"{name} {column}" for name in metrics for column in columns]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -109,7 +111,9 @@ def _facts(results: dict[str, Any]) -> list[Any]:
     row += ["no" if protocol["own_table"] else "yes", "; ".join(protocol["reasons"])]
     row += [len(coverage["folds_done"]), coverage["folds_total"]]
     row += [" ".join(map(str, coverage["seeds_counted"])), coverage["n"], coverage["speakers"]]
-    return [*row, calibration.get("ece_before"), calibration.get("ece_after")]
+    size = encoder_size(results)
+    row += [calibration.get("ece_before"), calibration.get("ece_after")]
+    return [*row, size.get("parameters"), size.get("macs_per_second")]
 
 
 def _below(folder: Path) -> list[Path]:

@@ -8,6 +8,9 @@ from typing import Any
 
 from sertools.report import text
 
+ENCODER = ("encoder", "MAC/s")
+"""Headings of `text.encoder`: parameters, multiply-accumulates per second of audio."""
+
 
 @dataclass
 class Table:
@@ -127,7 +130,7 @@ def experiments_table(several: Sequence[dict[str, Any]], title: str) -> Table:
         "std over seeds",
     ]
     header += ["ECE before → after"] if calibrated else []
-    header += ["n", "speakers", "folds", "seeds", f"chance {metrics[0]}"]
+    header += ["n", "speakers", "folds", "seeds", f"chance {metrics[0]}", *ENCODER]
     table = Table(title, [*header, "notes"] if noted else header, words=3)
     for results in several:
         row = experiment_row(results, metrics, calibrated)
@@ -155,7 +158,7 @@ def experiment_row(
     row += [text.count(coverage["n"]), text.count(coverage["speakers"]), text.folds(coverage)]
     row.append(", ".join(map(str, coverage["seeds_counted"])))
     row.append(text.number(metrics[0], (results.get("chance") or {}).get(metrics[0])))
-    return row
+    return [*row, *text.encoder(results)]
 
 
 def brief_table(several: Sequence[dict[str, Any]], title: str, narrow: bool = False) -> Table:
@@ -171,7 +174,7 @@ def brief_table(several: Sequence[dict[str, Any]], title: str, narrow: bool = Fa
     words = ["system", "corpus"] if narrow else ["system", "corpus", "protocol"]
     others = [] if narrow else others
     header = [*words, f"{text.short(first)} [interval]", *map(text.initials, others)]
-    header += ["chance", "folds"] if narrow else ["chance", "folds", "seeds"]
+    header += ["chance", "folds"] if narrow else ["chance", "folds", "seeds", *ENCODER]
     table = Table(title, header, words=len(words))
     for results in several:
         names = {**results["experiment"], "system": text.system(results),
@@ -181,6 +184,7 @@ def brief_table(several: Sequence[dict[str, Any]], title: str, narrow: bool = Fa
         row += [text.number(name, summary.get(name, {}).get("pooled")) for name in others]
         row.append(text.number(first, (results.get("chance") or {}).get(first)))
         row += [text.folds(coverage), ", ".join(map(str, coverage["seeds_counted"]))]
+        row += text.encoder(results)
         table.rows.append(row[: len(header)])
     return table.without_empty()
 

@@ -12,7 +12,7 @@ from rich.table import Table as RichTable
 from sertools.report import text
 from sertools.report.tables import Table
 
-_WIDE = 116
+_WIDE = 132
 """Columns from which a terminal holds all of `brief_table`."""
 
 
@@ -37,6 +37,8 @@ def print_report(results: dict[str, Any], file: TextIO | None = None) -> None:
     if results.get("calibration"):
         errors = results["calibration"]
         below.append(f"ECE % {text.ece_pair(errors['ece_before'], errors['ece_after'])}")
+    size = text.encoder_sentence(results)
+    below += [f"Encoder: {size}."] if size else []
     below.append(text.interval_note(results))
     print_tables([table.without_empty()], below, text.notes(results), file)
 

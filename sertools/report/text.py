@@ -99,6 +99,31 @@ def count(value: int | None) -> str:
     return NONE if value is None else f"{value:,}".replace(",", "\u202f")
 
 
+def encoder(results: dict[str, Any]) -> tuple[str, str]:
+    """Write an encoder's parameters and multiply-accumulates per second of audio, if known."""
+    size = encoder_size(results)
+    macs = size.get("macs_per_second")
+    return (
+        f"{size['parameters'] / 1e6:.2f}M" if size else NONE,
+        NONE if macs is None else f"{macs / 1e9:.3g}G",
+    )
+
+
+def encoder_size(results: dict[str, Any]) -> dict[str, Any]:
+    """Return what is known of an encoder; nothing where there is none, or in older files."""
+    return (results.get("cost") or {}).get("encoder") or {}
+
+
+def encoder_sentence(results: dict[str, Any]) -> str | None:
+    """Say how large the encoder is; None if that is not known."""
+    size, macs = encoder_size(results), encoder(results)[1]
+    if not size:
+        return None
+    per = f"; {macs} multiply-accumulates per second of audio" if macs != NONE else ""
+    length = f" ({size['seconds']:g} s at a time)" if per else ""
+    return f"{count(size['parameters'])} parameters{per}{length}"
+
+
 def system(results: dict[str, Any]) -> str:
     """Return an experiment's name: its configuration, and the settings that differ from it."""
     words = shlex.split(str((results.get("provenance") or {}).get("command") or ""))
@@ -188,8 +213,10 @@ def provenance(results: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [
         ("command", facts.get("command")),
         ("config hash", facts.get("config_hash")),
+        ("pretraining", facts.get("pretraining")),
         ("commit", commit),
         ("parameters", parameters if size else None),
+        ("encoder", encoder_sentence(results)),
         ("device", ", ".join(cost["devices"])),
         ("time of all units", duration(cost["seconds"]) if cost["seconds"] is not None else None),
         ("finished", cost["finished"]),

@@ -58,6 +58,15 @@ class Upstream(nn.Module, abc.ABC):
     def settle(self, precision: str) -> None:
         """Get ready for passes in fp32 or bf16 alone; changes speed and memory, not features."""
 
+    def size(self) -> dict[str, Any]:
+        """Return parameters, and multiply-accumulates per second (None: not counted).
+
+        See `models.account.size_of`.
+        """
+        from sertools.models.account import size_of
+
+        return size_of(self.model)
+
     def forward(
         self, waveforms: Tensor, lengths: Tensor | None = None, *, hidden: bool = False
     ) -> Encoded:

@@ -203,6 +203,11 @@ class WhisperUpstream(Upstream):
         """Return the two convolutions on mel frames."""
         return nn.ModuleList([self.model.conv1, self.model.conv2])
 
+    def size(self) -> dict[str, Any]:
+        """Return parameters alone: what an utterance costs does not depend on its length."""
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        return {"parameters": parameters, "macs_per_second": None, "seconds": None}
+
     def encode(self, waveforms: Tensor, lengths: Tensor | None, hidden: bool) -> Encoded:
         """Encode a batch of at most 30 s each; frames behind the utterances are left out.
 
