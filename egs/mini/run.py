@@ -6,7 +6,7 @@
 
 from prepare import records
 from sertools.recipe import Recipe
-from sertools.stages import download, evaluate, features, prepare, report, train
+from sertools.stages import download, evaluate, features, prepare, pretrain, report, train
 from synthesise import download as synthesise
 
 recipe = Recipe(
@@ -14,7 +14,8 @@ recipe = Recipe(
     stages=[
         download(synthesise, keys=("synthesis",)),  # the voices -> downloads/
         prepare(records),  # downloads/ -> data/all: manifest and folds
-        features(),  # a frozen upstream's layers, where the configuration names one
+        features(),  # what is frozen, once: an upstream's layers, a teacher's targets
+        pretrain(),  # an encoder, where the configuration has a pretrainer
         train(),  # one model per fold and seed
         evaluate(),  # predictions and scores per fold and seed
         report(),  # RESULTS.md, results.json, report.html

@@ -5,11 +5,12 @@
 """
 
 from sertools.recipe import Recipe
-from sertools.stages import pretrain
+from sertools.stages import features, pretrain
 
 recipe = Recipe(
     __file__,
     stages=[
+        features(),  # what a teacher says about all audio, where the pretrainer has one
         pretrain(),  # audio without labels -> exp/<tag>/pretrain/best/encoder
     ],
 )
