@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import trees
+import trees_cremad
 import trees_languages
 from sertools.data.corpus import Faults
 from sertools.errors import ConfigError
@@ -19,6 +20,7 @@ SMALL = {
     "emotiontts_ko": lambda root, **how: trees.emotiontts(
         root, trees.SMALL_EMOTIONTTS, {}, each=1, **how
     ),
+    "cremad": lambda root, **how: trees_cremad.cremad(root, (1001, 1002), ("DFA",), **how),
     **trees_languages.SMALL,
 }
 RELEASES = [  # recipe, corpus block, what builds the whole official release
@@ -29,6 +31,7 @@ RELEASES = [  # recipe, corpus block, what builds the whole official release
         root, [f"{n:02d}" for n in range(1, 25)], ("01", "02"), **how)),
     ("urdu", "corpus.yaml", trees.urdu),
     ("emotiontts_ko", "corpus.yaml", trees.emotiontts),
+    ("cremad", "corpus.yaml", trees_cremad.cremad),
     *trees_languages.RELEASES,
 ]
 
