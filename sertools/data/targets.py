@@ -87,6 +87,10 @@ class TargetDataset(Dataset):
         self._check(small_span, teacher_rate if cache is None else cache.frame_rate)
         self.too_short = too_short(audio, frames, small_span)
         """Utterances that are left out."""
+        if cache is not None:  # a teacher may have fewer frames
+            known = set(self.too_short)
+            self.too_short += [id for id in audio.ids if id not in known and id in cache
+                               and cache.frames(id) <= small_span]
         left_out = set(self.too_short)
         self._indices = [index for index, id in enumerate(audio.ids) if id not in left_out]
         self._check_members(small_span)

@@ -265,6 +265,8 @@ def test_a_teacher_with_fewer_frames_at_the_end(root, audio):
         assert batch.frames[row] == have and not batch.teacher[row, :, have:].any()
         assert torch.equal(batch.teacher[row, :, :have],
                            cache.get(example.id)[:, example.start:example.start + have])
+    strict = TargetDataset(audio, HOP, config.frames, crop_seconds=0.6, cache=cache, small_span=5)
+    assert cache.frames("a-0") == 5 and "a-0" in strict.too_short  # the student has 6
     epoch = lacking[-1] // 4
     online.set_epoch(epoch)
     rows = slice(4 * epoch, 4 * epoch + 4)
