@@ -98,11 +98,8 @@ def size_of(encoder: nn.Module, seconds: float = 10.0) -> dict[str, Any]:
     if isinstance(encoder, SpeechEncoder):  # anew, as a settled one holds cast matrices
         with torch.device("meta"):
             encoder = SpeechEncoder(encoder.config)
-    return {
-        "parameters": sum(parameter.numel() for parameter in encoder.parameters()),
-        "macs_per_second": sum(_macs(encoder, seconds).values()) / seconds,
-        "seconds": seconds,
-    }
+    counted = describe(encoder, seconds)
+    return {name: counted[name] for name in ("parameters", "macs_per_second", "seconds")}
 
 
 def _inner(model: nn.Module) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sertools.report import text
 from sertools.report.tables import (
+    ENCODER,
     Table,
     by_standing,
     classes_table,
@@ -34,7 +35,7 @@ def one_experiment(results: dict[str, Any]) -> str:
         parts.append(_section(seeds_table(results)))
     parts += [_section(units_table(results)), "## How to get these numbers again"]
     parts.append(_provenance(results))
-    parts.append(_definitions(results["metrics"]))
+    parts.append(_definitions([results]))
     return "\n\n".join(parts) + "\n"
 
 
@@ -54,7 +55,7 @@ def many_experiments(several: Sequence[dict[str, Any]], title: str = "Results") 
         names = results["experiment"]
         parts.append(f"### {_inline(text.system(results))} on {_inline(names['corpus'])}")
         parts += [_inline(text.interval_note(results)), _provenance(results)]
-    parts.append(_definitions(dict.fromkeys(m for r in several for m in r["metrics"])))
+    parts.append(_definitions(several))
     return "\n\n".join(parts) + "\n"
 
 
@@ -94,11 +95,14 @@ def _provenance(results: dict[str, Any]) -> str:
     return f"{fence}\n{command}\n{fence}\n\n" + "\n".join(lines)
 
 
-def _definitions(metrics: Sequence[str] | dict[str, None]) -> str:
+def _definitions(several: Sequence[dict[str, Any]]) -> str:
+    metrics = dict.fromkeys(name for results in several for name in results["metrics"])
     known = [name for name in metrics if name in text.DEFINITIONS]
     lines = [f"- {name}: {text.DEFINITIONS[name]}" for name in known]
     if "UA" in known:
         lines.append("- Percentages; chance: always answering the most frequent class.")
+    if any(map(text.encoder_size, several)):
+        lines.append(f"- {ENCODER[0]}: its parameters; {ENCODER[1]}: {text.MAC_DEFINITION}.")
     lines.append("- Standard deviations are those of a sample (n - 1).")
     return "## What the numbers mean\n\n" + "\n".join(lines)
 

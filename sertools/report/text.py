@@ -24,6 +24,11 @@ DEFINITIONS = {
     "CCC": "concordance correlation coefficient over the whole partition",
 }
 
+MAC_DEFINITION = (
+    "multiply-accumulates of its matrix products and convolutions per second of audio, counted on "
+    "an utterance of 10 s"
+)
+
 
 def name_of(metric: str) -> str:
     """Return the readable name of a metric."""

@@ -13,10 +13,11 @@ import torch
 from sertools.data import feature_writer
 from sertools.data.batching import collate
 from sertools.data.dataset import FeatureDataset
-from sertools.data.feature_cache import FeatureCache
+from sertools.data.feature_cache import ENCODER, FeatureCache
 from sertools.data.feature_writer import write_features
 from sertools.data.record import Record
 from sertools.errors import ConfigError, DataError, Interrupted
+from sertools.files import read_json
 
 RATE = 100
 
@@ -74,6 +75,15 @@ def write(folder, manifest=None, upstream=None, **options):
 @pytest.fixture
 def small_shards(monkeypatch):
     monkeypatch.setattr(feature_writer, "SHARD_SECONDS", 8.0)
+
+
+def test_the_size_of_an_encoder_is_noted_if_it_says_it(tmp_path):
+    assert not (write(tmp_path) / ENCODER).exists()
+    upstream = Encoder()
+    upstream.size = lambda: {"parameters": 1, "macs_per_second": None, "seconds": None}
+    folder = write(tmp_path, upstream=upstream)
+    assert read_json(folder / ENCODER)["parameters"] == 1
+    assert "toy-0" in FeatureCache(folder)  # the file is no part of what makes a cache sound
 
 
 def test_depths_may_be_counted_from_the_last(tmp_path):

@@ -56,3 +56,7 @@ def test_an_encoder_that_heard_something_else_is_no_case(recipe, tmp_path):
     printed, protocol, page = probe(recipe, encoder)
     assert protocol["in_domain_pretraining"] is False
     assert "pretrained on" not in printed + page
+    size = results_of(recipe)["cost"]["encoder"]
+    assert size["parameters"] == sum(p.numel() for p in ENCODER().parameters())
+    assert size["macs_per_second"] > 0 and size["seconds"] == 10
+    assert "multiply-accumulates per second of audio" in printed and "- encoder: " in page

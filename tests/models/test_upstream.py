@@ -259,6 +259,22 @@ def test_id_in_the_cache_needs_no_network(models, tmp_path, monkeypatch):
     assert upstream.origin == {"source": "lab/model", "revision": "0123abc"}
 
 
+@pytest.mark.parametrize("kind", ["wavlm", "hubert", "wav2vec2"])
+def test_both_implementations_cost_the_same(models, kind):
+    ours, theirs = (load_upstream(models(kind, "layer"), implementation=name).size()
+                    for name in ("sertools", "transformers"))  # fmt: skip
+    assert theirs["macs_per_second"] == pytest.approx(ours["macs_per_second"], rel=1e-2)
+    assert theirs["parameters"] - ours["parameters"] == 32  # the vector of masked frames
+
+
+@pytest.mark.parametrize("kind", ["data2vec-audio", "wav2vec2-conformer"])
+def test_other_kinds_are_counted_too(models, kind):
+    upstream = load_upstream(models(kind, "layer"))
+    size = upstream.size()
+    assert size["parameters"] == sum(p.numel() for p in upstream.parameters())
+    assert size["macs_per_second"] > 0 and not any(p.is_meta for p in upstream.parameters())
+
+
 @pytest.fixture(scope="module")
 def whisper(tmp_path_factory):
     import transformers
@@ -286,6 +302,8 @@ def test_whisper(whisper):
         torch.testing.assert_close(one[0], many[1, :22], atol=1e-4, rtol=0)
     normed = upstream.model.layer_norm(together.hidden[-1])
     torch.testing.assert_close(together.last, normed, atol=1e-5, rtol=0)
+    assert upstream.size()["parameters"] == sum(p.numel() for p in upstream.model.parameters())
+    assert upstream.size()["macs_per_second"] is None
     with pytest.raises(DataError, match="hears 2 s, an utterance has 2.5 s"):
         upstream(torch.zeros(1, 40000))
 

@@ -29,6 +29,8 @@ Heard = dict[str, list[str] | None]
 def pretrained_on(source: str | Path) -> Heard:
     """Return the corpora whose audio an encoder has heard; empty if nothing is known of it.
 
+    Of Vesper no weights are published, so that a file of it is known by its pretraining alone.
+
     Args:
         source: of an encoder, as `load_encoder` takes it: a published one is known by its name, a
             folder of our own by its config.json, or by the audio.json of the pretraining that it
