@@ -8,13 +8,15 @@ over the whole utterance before any cut. A pretrainer may ask for another cut (`
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sertools.data.feature_shards import digest
+from sertools.data.manifest import read_manifest
 from sertools.data.prepared import INDEX, Prepared, check_audio, check_prepared, read_prepared
 from sertools.data.record import Record
 from sertools.errors import ConfigError
@@ -119,19 +121,28 @@ class PretrainingData:
         return PretrainingDataset(kept, reader, seed, left_out)
 
     def fingerprint(self, base: str | Path, data_folder: str | Path | None) -> str:
-        """Return a hash over the manifests, the shards' indices and the options that matter.
+        """Return a hash over what is heard: utterances, speakers, and the options that matter.
 
-        Where the folders lie and the size of the cache do not matter: the sound is the same.
+        Labels, where the folders lie and the size of the cache do not matter: the sound is the
+        same.
 
         Raises:
             ConfigError: a manifest or an index is missing.
+            DataError: a manifest is not sound.
         """
+        return self._fingerprint(base, data_folder, _sound_of)
+
+    def former_fingerprint(self, base: str | Path, data_folder: str | Path | None) -> str:
+        """Return what `fingerprint` was when all of a manifest counted, labels included."""
+        return self._fingerprint(base, data_folder, sha256)
+
+    def _fingerprint(self, base, data_folder, content: Callable[[Path], str]) -> str:
         sources, folders = self._places(base, data_folder)
         sources = [source for source in sources if source.name not in self.exclude]
         check_prepared(sources, _unfinished(folders))
         return digest({
             "version": _VERSION,
-            "sources": {source.name: sha256(source.manifest) for source in sources},
+            "sources": {source.name: content(source.manifest) for source in sources},
             "shards": sorted(sha256(folder / INDEX) for folder in folders),
             "exclude": sorted(self.exclude), "min_seconds": self.min_seconds,
             "max_seconds": self.max_seconds, "sample_rate": self.sample_rate})
@@ -218,6 +229,18 @@ class PretrainingData:
 def _below(root: str | Path, path: str) -> Path:
     """Return an absolute path without `..`; a relative one begins at `root`."""
     return Path(os.path.abspath(Path(root) / Path(path).expanduser()))
+
+
+def _sound_of(manifest: Path) -> str:
+    """Return a hash over what a manifest says of its audio and speakers."""
+    state = manifest.stat()
+    return _sound(manifest, state.st_mtime_ns, state.st_size)
+
+
+@functools.lru_cache
+def _sound(manifest: Path, *state: int) -> str:
+    return digest([[one.id, one.audio_hash or one.path, one.speaker, one.start, one.end,
+                    one.channel, one.duration] for one in read_manifest(manifest).values()])
 
 
 def _relative(text: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,22 @@ def _output(file: Path, base: Path) -> dict[str, Any]:
 def outputs_hash(marker: Mapping) -> str:
     """Return one hash over names and contents of a marker's outputs."""
     return digest([[entry["path"], entry["sha256"]] for entry in marker["outputs"]])
+
+
+class Fingerprint(str):
+    """A hash of outside files that knows how earlier versions of the code wrote the same one.
+
+    Args:
+        text: the hash.
+        former: its other forms, with which a marker is valid too.
+    """
+
+    former: Sequence[str]
+
+    def __new__(cls, text: str, former: Sequence[str]):
+        self = super().__new__(cls, text)
+        self.former = former
+        return self
 
 
 class Checker:

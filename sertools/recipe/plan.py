@@ -242,6 +242,8 @@ def _changes(old: dict, stamp: dict, follows: bool) -> list[Reason]:
         reasons += [Reason("input", f"the outputs of {name} are others than before")
                     for name in sorted(before.keys() | after.keys())
                     if before.get(name) != after.get(name)]
-    if stamp["external"] is not None and old["external"] != stamp["external"]:
+    external = stamp["external"]
+    known = (external, *getattr(external, "former", ()))
+    if external is not None and old["external"] not in known:
         reasons.append(Reason("input", "the files it reads from outside the recipe changed"))
     return reasons

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sertools.recipe.marker import Fingerprint
+
 UNWRITTEN = "its own manifest, which stage prepare writes first"
 
 
@@ -26,8 +28,11 @@ def fingerprint(config: Mapping) -> str | None:
     given, waits = _without_unwritten(given, config)
     if waits and not given["sources"] and not given.get("shards"):
         return UNWRITTEN
-    found = PretrainingData(**given).fingerprint(config.recipe, folder)
-    return f"{found} and {UNWRITTEN}" if waits else found
+    data = PretrainingData(**given)
+    found = data.fingerprint(config.recipe, folder)
+    if waits:
+        return f"{found} and {UNWRITTEN}"
+    return Fingerprint(found, [data.former_fingerprint(config.recipe, folder)])
 
 
 def _without_unwritten(given: dict[str, Any], config: Mapping) -> tuple[dict[str, Any], bool]:
