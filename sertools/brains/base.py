@@ -33,7 +33,8 @@ class SERBrain(SteppingBrain):
     """Train one model to the end, however often it is interrupted.
 
     Subclasses write `compute_forward`, `compute_objectives` and `dev_scores`; they may write
-    `loss_weight`, `after_step`, `begin_epoch`, `end_epoch`, `audio_seconds` and `write_best`, and
+    `loss_weight`, `after_step`, `begin_epoch`, `end_epoch`, `finish`, `audio_seconds` and
+    `write_best`, and
     name parts of the loss that they report in `parts` as `loss_parts`. They call
     `self.network(stage)`, never `self.modules.model`. A part of the model that changes without
     gradients (an EMA teacher) has an attribute `moving = True`; else it counts as frozen.
@@ -90,6 +91,9 @@ class SERBrain(SteppingBrain):
     def end_epoch(self, epoch: int) -> None:
         """Follow an epoch, after its scores and before its checkpoint."""
 
+    def finish(self) -> None:
+        """Follow the last epoch, before training counts as done."""
+
     def write_best(self, folder: Path) -> None:
         """Write the best model so far into an empty folder that is then published."""
 
@@ -114,6 +118,7 @@ class SERBrain(SteppingBrain):
             self.fit(self._epochs(), train, dev)
         finally:
             self.logs.close()
+        self.finish()
         self.checkpointer.delete_checkpoints(num_to_keep=1)
         if self.ranks.main:
             done = {name: value for name, value in self.progress.state_dict().items()

@@ -70,6 +70,8 @@ class DownstreamTrainer:
         patience: epochs without a better dev score before the end; None trains all epochs.
         select: dev score that chooses the best epoch: UA, WA, WF1, MF1, CCC, CCC_<dimension> or
             loss, or a sum of scores such as WA+UA; None: UA or CCC, after the task.
+        votes: True takes, of all epochs, the one that the scores in `select` vote for (see
+            `voted_epoch`); their sum still counts for `patience`.
         crop: None, start or random: how training cuts long utterances.
         crop_seconds: length of the cut.
         crop_prediction: True lets prediction hear the first `crop_seconds` alone; False the whole.
@@ -126,6 +128,7 @@ class DownstreamTrainer:
         clip: float | None = 5.0,
         patience: int | None = None,
         select: str | None = None,
+        votes: bool = False,
         crop: str | None = None,
         crop_seconds: float | None = None,
         crop_prediction: bool = False,
@@ -189,8 +192,11 @@ class DownstreamTrainer:
             model, work, device, ranks, options, self.schedule, self._optimizer,
             self._setup(work), task=task, augmentation=self.augmentation,
             frozen_epochs=self._frozen_epochs(model),
+            votes=self.given["votes"] and dev is not None,
         )
         brain.learn(train, dev)
+        if brain.candidates is not None and ranks.main:
+            brain.candidates.clear()
 
     def predict(self, work: FoldWork, ids: Sequence[str]) -> list[Prediction]:
         """Return predictions of the best epoch, sorted by id; on other ranks than 0 none.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from sertools.brains.base import SERBrain
 from sertools.brains.best import write_model
 from sertools.brains.settings import summands
 from sertools.brains.tasks import Classification, Dimensions
+from sertools.brains.votes import Candidates, voted_epoch
 from sertools.data.batching import Batch
 from speechbrain.core import Stage
 from torch import Tensor, nn
@@ -22,6 +24,8 @@ class DownstreamBrain(SERBrain):
         task: targets, loss, scores.
         augmentation: of waveforms in training.
         frozen_epochs: (module, n): freeze a part of the model for its first n epochs.
+        votes: choose the published epoch by votes of the dev scores in `options.select` (see
+            `voted_epoch`); their sum still ends training early.
         rest: arguments of `SERBrain`.
     """
 
@@ -31,9 +35,11 @@ class DownstreamBrain(SERBrain):
         task: Classification | Dimensions,
         augmentation: Augmentation | None = None,
         frozen_epochs: tuple[nn.Module, int] | None = None,
+        votes: bool = False,
         **more: Any,
     ):
         super().__init__(*rest, **more)
+        self.candidates = Candidates(self.folder, summands(self.options.select)) if votes else None
         self.task, self.augmentation, self.frozen_epochs = task, augmentation, frozen_epochs
 
     def begin_epoch(self, epoch: int) -> None:
@@ -41,6 +47,29 @@ class DownstreamBrain(SERBrain):
         if self.frozen_epochs is not None:
             part, epochs = self.frozen_epochs
             self.freeze(part, epoch <= epochs)
+
+    def end_epoch(self, epoch: int) -> None:
+        """Keep the model as long as it may be voted for."""
+        if self.candidates is not None:
+            self._alone(lambda: self.candidates.keep(self.progress.history, self.write_best))
+
+    def _checkpoint(self, end_of_epoch: bool) -> None:
+        super()._checkpoint(end_of_epoch)
+        if self.candidates is not None:
+            self._alone(lambda: self.candidates.drop(self.progress.history))
+
+    def finish(self) -> None:
+        """Publish the epoch that was voted for."""
+        if self.candidates is not None:
+            history = self.progress.history
+            self._alone(lambda: self.candidates.elect(history, self.folder / "best"))
+            self.progress.best_epoch = voted_epoch(history, self.candidates.scores)
+            self.progress.best_score = history[self.progress.best_epoch - 1]["dev"][
+                self.options.select]
+
+    def _alone(self, action: Callable[[], None]) -> None:
+        """Let rank 0 act; the others wait, and fail with it."""
+        self.ranks.attempt(action if self.ranks.main else None)
 
     def compute_forward(self, batch: Batch, stage: Stage) -> Tensor:
         """Return outputs (B, K)."""

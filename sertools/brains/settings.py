@@ -48,6 +48,8 @@ def refuse_contradictions(given: dict[str, Any]) -> None:
                  for name in audio_only if features and given[name]]
     if given["crop_prediction"] and not features and not given["crop"]:
         problems.append("crop_prediction is given, but crop is not: name start or random")
+    if given["votes"] and given["select"] == "loss":
+        problems.append("votes is given, but select is loss: name scores, such as WA+UA")
     if given["padding"] == "released":
         head = getattr(given["head"], "func", given["head"])
         fits = given["crop"] == "start" and given["crop_prediction"] and not given["speeds"]

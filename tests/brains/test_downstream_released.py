@@ -12,8 +12,14 @@ from hyperpyyaml import load_hyperpyyaml
 from safetensors.torch import load_file
 from sertools.brains.options import Schedule
 from sertools.data.feature_cache import FeatureCache
+from sertools.data.folds import Folds
+from sertools.data.protocol import make_folds
 from sertools.errors import ConfigError
 from sertools.models.heads import UtteranceHead
+from sertools.report.aggregate import aggregate
+from sertools.report.units import ReportMeta, UnitResult
+from sertools.report.write import write_report
+from sertools.scoring.unit import score_unit
 
 BLOCKS = Path(__file__).resolve().parents[2] / "hparams" / "trainers"
 
@@ -216,3 +222,25 @@ def test_the_best_epochs_layer_weights_are_noted(toy, work_of, inputs):
     other = work_of("last", inputs)
     make(epochs=1, head=functools.partial(UtteranceHead, layers="last")).fit(other)
     assert "layer_weights" not in json.loads((other.folder / "best" / "best.json").read_text())
+
+
+def test_the_best_epoch_of_the_test_part_is_told_in_every_report(toy, work_of, tmp_path):
+    work = work_of(inputs="features")
+    folds = make_folds(work.manifest, Folds(paper_dev="test"), "paper")
+    units = []
+    for fold in folds.folds[:2]:
+        one = work_of(fold.name, "features", train=fold.train, dev=fold.dev)
+        assert sorted(fold.dev) == sorted(fold.test)
+        trainer = toy.feature_trainer(**{**RELEASED, "lr": 0.03}, epochs=5, select="WA+UA")
+        trainer.fit(one)
+        test = trainer.predict(one, fold.test)
+        lines = (one.folder / "metrics.jsonl").read_text().splitlines()
+        best = max(json.loads(line)["dev"]["WA+UA"] for line in lines)
+        scores = score_unit(test, test, work.classes)
+        assert scores["WA"] + scores["UA"] == pytest.approx(best, abs=1e-6)
+        units.append(UnitResult(fold.name, 3, scores, test))
+    names = [fold.name for fold in folds.folds]
+    meta = ReportMeta("tag", "Head", "Toy", folds.name, names, [3], "paper", folds.flags)
+    write_report(aggregate(units, work.classes, meta), tmp_path)
+    for name in ("RESULTS.md", "results.json", "report.html"):
+        assert "selected on the test fold" in (tmp_path / name).read_text()
