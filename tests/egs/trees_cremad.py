@@ -98,7 +98,7 @@ def for_runs(root: Path) -> None:
 
 def lssed(root: Path, listed: Iterable[str], there: Iterable[str] | None = None,
           faces: bool = True, write=sound, extension: str = ".wav") -> None:
-    """Build `wav_all/<name>.wav` and the table; `there` are the files, if not all that is listed."""
+    """Build `wav_all/<name>.wav` and the table; `there` are the files, if not `listed`."""
     listed = list(listed)
     for name in listed if there is None else there:
         write(root / "wav_all" / f"{name}{extension}")
