@@ -12,7 +12,6 @@ process of its own on a CPU, of the allocator on a GPU. Weights are random.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import copy
 import dataclasses
 import json
@@ -21,11 +20,9 @@ import resource
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy
 import released_emotion2vec as released
 import sertools  # noqa: F401  mends torchaudio before anything imports it
 import torch
@@ -39,6 +36,7 @@ from sertools.models.precision import cast_matrices
 from sertools.models.presets import build_encoder
 from sertools.objectives.distillation import follow, frame_loss, utterance_loss
 from sertools.objectives.masking import block_mask
+from turns import autocast, conditions, in_turns, wait, waveforms
 
 SIZES = {
     "base": ({"dropout": 0.1, "attention_dropout": 0.1}, DecoderConfig(), 4),
@@ -185,17 +183,6 @@ def within(device: torch.device, precision: str, function: Callable):
         return function()
 
 
-def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
-    """Return the context of a precision."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-
-
-def waveforms(batch: int, length: float, device: str) -> torch.Tensor:
-    """Return (B, L) noise of unit variance."""
-    draw = torch.Generator().manual_seed(1)
-    return torch.randn(batch, round(16000 * length), generator=draw).to(device)
-
-
 def utterance_lengths(batch: int, longest: int) -> list[int]:
     """Return samples of each utterance of a batch of similar lengths: down to 80 %."""
     return [round(longest * (1 - 0.2 * row / batch)) for row in range(batch)]
@@ -232,26 +219,6 @@ def measure(task: str, batch: int, length: float, options: argparse.Namespace) -
         for key in names:
             row["runs"][" ".join(key)].update(memory(task, key, batch, length, options))
     return row
-
-
-def in_turns(runs: dict[tuple, Callable], options: argparse.Namespace) -> dict[tuple, list[float]]:
-    """Return seconds of every repetition, after a round that warms up."""
-    spent: dict[tuple, list[float]] = {key: [] for key in runs}
-    for turn in range(options.repeats + 1):
-        for key in sorted(runs, reverse=bool(turn % 2)):
-            wait(options.device)
-            began = time.perf_counter()
-            runs[key]()
-            wait(options.device)
-            if turn:
-                spent[key].append(time.perf_counter() - began)
-    return spent
-
-
-def wait(device: str) -> None:
-    """Let the device finish what it was given."""
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
 
 
 def agreement(task: str, batch: int, length: float, options, runs: dict) -> dict[str, float]:
@@ -340,13 +307,7 @@ def show(rows: list[dict]) -> None:
 
 def environment(options: argparse.Namespace) -> dict:
     """Return what the figures depend on."""
-    cuda = options.device.startswith("cuda")
-    return {
-        "size": options.size, "clones": options.clones, "threads": options.threads,
-        "repeats": options.repeats, "torch": torch.__version__, "numpy": numpy.__version__,
-        "device": torch.cuda.get_device_name() if cuda else torch.backends.cpu.get_cpu_capability(),
-        "load": os.getloadavg(),
-    }
+    return {"size": options.size, "clones": options.clones, **conditions(options)}
 
 
 if __name__ == "__main__":
