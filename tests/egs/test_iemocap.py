@@ -229,6 +229,14 @@ def test_manifest_of_the_imitation(file, number, label, tmp_path, load_prepare, 
     manifest = read_manifest(tmp_path / "o" / "utts.json")
     excited = manifest["iemocap-Ses01F_impro01_F004"]
     assert (excited.label, excited.tags["emotion"], excited.valence) == (label, "exc", 3.5)
+    lines = {f"iemocap-{line.name}": line for line in trees_iemocap.small()}
+    for id, record in manifest.items():  # what systems of dimensions, texts and genders need
+        line = lines[id]
+        valence, arousal, dominance = (min(max(mean, 1.0), 5.0) for mean in line.means)
+        assert (record.valence, record.arousal, record.dominance) == (valence, arousal, dominance)
+        assert record.text == line.text
+        assert record.gender == {"F": "female", "M": "male"}[line.last[0]]
+        assert record.speaker == id[8:13] + line.last[0]
 
 
 # ------------------------------------------------------------------------- published lists

@@ -302,6 +302,23 @@ def test_the_recipe_stops_with_the_command(repository, tmp_path, videos, monkeyp
     assert "there is no ffmpeg" in printed and "${1%.mp4}.flac" in printed
 
 
+def test_the_recipe_goes_from_videos_to_the_centre_channel(repository, tmp_path, videos, ffmpeg):
+    trees_meld.surround(tmp_path / "bin" / "sample.flac")
+    recipe = copy_recipe(repository, "meld", tmp_path)
+    printed = run_recipe(
+        recipe, "hparams/classical.yaml", "--data_folder", videos, "--stop-stage", "prepare",
+        "--corpus.allow_subset", "true", "--corpus.options.leave_out", "[dia0_utt3-dev]")
+    assert "22 clips have no sound beside them yet; ffmpeg takes it out" in printed
+    manifest = read_manifest(recipe / "data/all/utts.json")
+    assert len(manifest) == 20
+    for record in manifest.values():
+        assert record.path.endswith(".flac")
+        assert (record.channel, record.channels, record.sample_rate) == (2, 6, 48000)
+    record = manifest["meld-dia0_utt0-test"]
+    spectrum = torch.fft.rfft(AudioReader()(record, videos)).abs()
+    assert spectrum.argmax().item() * 16000 / 4800 == pytest.approx(300, abs=4)  # 3rd channel
+
+
 # ------------------------------------------------------------------------- published tables
 
 
