@@ -19,6 +19,13 @@ INDEX = "index.json"
 """Name of the file that closes a folder of shards."""
 
 
+SUBSTITUTE = (
+    "run these commands; or, for audio that you cannot get, name other corpora under "
+    "pretraining_data.sources: any that a recipe here prepares, or a folder of any audio, whose "
+    "manifest utils/manifest_from_folder.py writes. Results name what was heard"
+)
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A prepared corpus."""
@@ -57,7 +64,7 @@ def check_prepared(sources: Sequence[Prepared], missing: Iterable[str] = ()) -> 
                 for source in sources if not source.manifest.is_file()]
     problems += missing
     if problems:
-        raise ConfigError("corpora to train on are not prepared yet", problems)
+        raise ConfigError("corpora to train on are not prepared yet", problems, SUBSTITUTE)
 
 
 def making_command(source: Prepared) -> str:
