@@ -350,6 +350,21 @@ def test_nothing_waits_for_values(rule):
             bool(small.any())
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("rule", [*RULES, MATCHED], ids=lambda rule: f"{rule.mask}-{rule.budget}")
+def test_nothing_waits_for_a_gpu(rule):
+    waves, frames = speech(5).cuda(), torch.tensor([249, 200, 70, 30, 9]).cuda()
+    draw_masks(frame_energy(waves, 249, 400, 320), frames, rule)  # loads kernels
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        small, large = draw_masks(frame_energy(waves, 249, 400, 320), frames, rule)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    padded = torch.arange(249) >= frames.cpu()[:, None]
+    for mask in (small.cpu(), large.cpu()):
+        assert mask.any(1).all() and not (mask & padded).any()
+
+
 def test_every_start_masks_exactly_its_span():
     starts = torch.tensor([[0, 3, 92, 50], [7, 7, 20, 90]])
     kept = torch.tensor([[True, True, True, False], [True, True, False, False]])
