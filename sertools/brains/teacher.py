@@ -28,15 +28,17 @@ class Teacher:
         return list(dict.fromkeys(self.depths))
 
     def targets(self, batch: TargetBatch, frames: int) -> Tensor:
-        """Return the targets (B, len(depths), frames, D) of a batch's crops, float32.
+        """Return the targets (B, len(depths), frames, D) of a batch's crops.
 
-        Frames that the teacher has not are zero.
+        They are of the cache's precision, or float32. Frames that the teacher has not are zero.
         """
-        found = batch.teacher
-        if found is None:
-            found = self._hear(batch, frames)
-        found = F.pad(found.float(), (0, 0, 0, max(0, frames - found.shape[2])))[:, :, :frames]
-        return found[:, [self.layers.index(depth) for depth in self.depths]]
+        found = self._hear(batch, frames) if batch.teacher is None else batch.teacher
+        missing = frames - found.shape[2]
+        found = F.pad(found, (0, 0, 0, missing)) if missing > 0 else found[:, :, :frames]
+        if self.layers == self.depths:
+            return found
+        layers = found.unbind(1)
+        return torch.stack([layers[self.layers.index(depth)] for depth in self.depths], 1)
 
     @torch.no_grad()
     def _hear(self, batch: TargetBatch, frames: int) -> Tensor:
@@ -54,6 +56,6 @@ def spread_within(values: Tensor, mask: Tensor) -> Tensor:
     Returns:
         scalar: the mean over layers and channels.
     """
-    share = mask[:, None, :, None] / mask.sum().clamp(min=1)
+    share, values = mask[:, None, :, None] / mask.sum().clamp(min=1), values.float()
     mean = (values * share).sum((0, 2), keepdim=True)
     return ((values - mean).square() * share).sum((0, 2)).sqrt().mean()

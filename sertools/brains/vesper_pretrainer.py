@@ -137,9 +137,12 @@ class VesperPretrainer:
             folder: where caches are kept.
 
         Returns:
-            index files and shards; what is there already is not computed again.
+            index files and shards; what is there already is not computed again. None if there
+            is nothing to be learned.
         """
         given, caches = self.given, []
+        if not given["epochs"]:
+            return []
         upstream, encoder = build_models(given, self.seed)
         options = {"device": work.device, "num_workers": work.num_workers,
                    "should_stop": work.should_stop, "say": work.say}

@@ -84,9 +84,10 @@ def loop_options(
     given: Mapping[str, Any], accumulation: int = 1, together: bool = False
 ) -> LoopOptions:
     """Return the options of the loop: the training loss chooses the best epoch."""
+    to_the_end = given["semantic_weight"] or given["cross_weight"]
     return LoopOptions(
         epochs=max(1, given["epochs"]), accumulation=accumulation, select="loss",
-        judge_training=True, find_unused_parameters=together,
+        judge_training=True, find_unused_parameters=together and not to_the_end,
         **{name: given[name] for name in OF_LOOP},
     )
 

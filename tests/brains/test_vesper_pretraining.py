@@ -29,6 +29,8 @@ from toy import stop_after
 
 TOY = Path(toy.__file__)
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+FEW = {"exclude": ["toy/s0", "toy/s1"]}
+"""Leaves four utterances."""
 QUICK = {"checkpoint_steps": None, "keep_epochs": None, "dropout": 0.0}
 
 
@@ -83,7 +85,7 @@ def result_of(folder):
 
 def test_it_learns_and_leaves_the_student_of_the_lowest_loss(work_of, trainer_of, tmp_path):
     said = []
-    trainer_of(**QUICK | {"epochs": 12, "lr": 1e-2, "keep_epochs": 1}).fit(
+    trainer_of(**QUICK | {"epochs": 8, "lr": 2e-2, "keep_epochs": 1}).fit(
         work_of(say=said.append))
     unit, lines = tmp_path / "unit", lines_of(tmp_path / "unit")
     losses = [line["train"]["loss"] for line in lines]
@@ -102,7 +104,7 @@ def test_it_learns_and_leaves_the_student_of_the_lowest_loss(work_of, trainer_of
     assert_equal(student, kept)
     assert said[0] == "14 utterances, 0.00 h of crops; 0 left out as too short"
     assert "student: 2 of 4 blocks" in said[1]
-    assert said[2].startswith("12 epochs of 3 updates; 2 passes of 3 utterances on each of 1 ")
+    assert said[2].startswith("8 epochs of 3 updates; 2 passes of 3 utterances on each of 1 ")
 
 
 def test_what_is_left_says_where_it_comes_from(corpus, work_of, trainer_of, tmp_path):
@@ -177,7 +179,8 @@ def check_updates(trainer, ranks):
 
 @pytest.mark.parametrize("changes", [
     {}, {"padding": "released", "acoustic_weight": 0.3}, {"crop": "random", "semantic_weight": 2},
-    {"cross_weight": 0, "mask": "random"}, {"acoustic_weight": 0, "semantic_weight": 0},
+    {"cross_weight": 0, "mask": "random", "teacher_layers": [4, 1]},
+    {"acoustic_weight": 0, "semantic_weight": 0, "teacher_layers": [4, 4]},
 ], ids=lambda changes: ", ".join(map(str, changes.values())) or "default")
 def test_an_update_divides_by_the_frames_of_all_its_passes(
     work_of, trainer_of, tmp_path, changes
@@ -206,13 +209,13 @@ def test_an_update_divides_by_the_frames_of_all_its_passes(
 def test_targets_are_the_teachers_frames_of_the_crop(corpus, work_of, trainer_of, tmp_path):
     """Two depths, of the whole utterance as recorded, from the crop's first frame on."""
     with toy.watched():
-        trainer_of(**QUICK | {"epochs": 1, "teacher_layers": [3, 4], "crop": "random",
-                              "crop_seconds": 0.5, "batch": 1}).fit(work_of())
-    dataset = work_of().dataset
+        trainer_of(**QUICK | {"epochs": 2, "teacher_layers": [3, 4], "crop": "random",
+                              "crop_seconds": 0.5, "batch": 1}).fit(work_of(data=FEW))
+    dataset = work_of(data=FEW).dataset
     teacher = load_upstream(corpus / "teacher")
     frames = [teacher(example.inputs[None], hidden=True).hidden for example in dataset]
     passes = [one for note in notes_of(tmp_path / "unit") for one in note["passes"]]
-    assert len(passes) == 14
+    assert len(passes) == 8
     starts = []
     for one in passes:
         small, upper = one["targets"][0]
@@ -224,7 +227,7 @@ def test_targets_are_the_teachers_frames_of_the_crop(corpus, work_of, trainer_of
         torch.testing.assert_close(frames[number][4][0, start : start + len(upper)], upper,
                                    atol=1e-4, rtol=1e-4)
         starts.append(start)
-    assert len(set(starts)) > 5
+    assert len(set(starts)) > 3
 
 
 def test_how_an_update_is_shared_out_changes_nothing(work_of, trainer_of, monkeypatch, tmp_path):
@@ -234,7 +237,7 @@ def test_how_an_update_is_shared_out_changes_nothing(work_of, trainer_of, monkey
     for name, seconds in (("one", 100.0), ("four", 0.1)):
         said = []
         trainer_of(**QUICK | {"batch": 4, "batch_seconds": seconds, "epochs": 2}).fit(
-            work_of(name, say=said.append, data={"exclude": ["toy/s0", "toy/s1"]}))
+            work_of(name, say=said.append, data=FEW))
         found[name] = load_file(tmp_path / name / "best/encoder/model.safetensors")
         assert f"epochs of 1 updates; {1 if name == 'one' else 4} passes" in said[2]
     for name, value in found["one"].items():
@@ -255,7 +258,7 @@ def test_cached_targets_and_convolutions_are_those_of_the_teacher(work_of, train
     for crop in ("start", "random"):
         for name, options in (("online", {}),
                               ("cached", {"targets": "cached", "frontend": "cached"})):
-            trainer = trainer_of(**QUICK | {"epochs": 2, "crop": crop, "crop_seconds": 0.7,
+            trainer = trainer_of(**QUICK | {"epochs": 1, "crop": crop, "crop_seconds": 0.7,
                                             **options})
             work = work_of(f"{crop} {name}")
             work.caches = trainer.write_caches(work, tmp_path / "dump")
@@ -291,7 +294,9 @@ def test_training_ends_when_the_loss_stays_up(work_of, trainer_of, tmp_path):
 
 
 def test_no_epochs_leave_the_student_as_it_is_thinned(corpus, work_of, trainer_of, tmp_path):
-    trainer = trainer_of(epochs=0, acoustic_weight=0, semantic_weight=0, cross_weight=0)
+    trainer = trainer_of(epochs=0, acoustic_weight=0, semantic_weight=0, cross_weight=0,
+                         targets="cached")
+    assert trainer.write_caches(work_of(), tmp_path / "dump") == []
     trainer.fit(work_of())
     teacher = load_encoder(corpus / "teacher")
     student = load_encoder(tmp_path / "unit/best/encoder")
@@ -310,7 +315,9 @@ def test_no_epochs_leave_the_student_as_it_is_thinned(corpus, work_of, trainer_o
 
 
 @pytest.mark.parametrize("changes", [
-    {"precision": "fp32", "crop": "random"}, {"precision": "bf16", "targets": "cached"},
+    {"targets": "cached", "crop": "random"},
+    pytest.param({"precision": "fp32", "crop": "start"}, marks=pytest.mark.slow),
+    pytest.param({"precision": "bf16", "targets": "cached"}, marks=pytest.mark.slow),
     pytest.param({"precision": "bf16", "num_workers": 1}, marks=pytest.mark.slow),
     pytest.param({"targets": "cached", "frontend": "cached", "crop": "random"},
                  marks=pytest.mark.slow),
@@ -337,7 +344,7 @@ def test_two_ranks_divide_by_what_both_see(corpus, trainer_of, tmp_path):
     done = subprocess.run(command, env=ENVIRONMENT, timeout=120, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert done.returncode == 0, done.stdout
-    trainer = trainer_of(dropout=0.0, epochs=2)
+    trainer = trainer_of(**toy.OF_RANKS)
     ranks = [notes_of(tmp_path / "unit", rank) for rank in (0, 1)]
     losses = check_updates(trainer, ranks)
     first, second = (notes[0]["passes"][0]["small"] for notes in ranks)
@@ -348,7 +355,9 @@ def test_two_ranks_divide_by_what_both_see(corpus, trainer_of, tmp_path):
         for name in ("acoustic", "semantic", "cross"):
             mean = sum(one[name] for one in part) / per_epoch
             assert line["train"][name] == pytest.approx(mean, rel=1e-4)
-    assert "3 utterances on each of 2 processes" in done.stdout
+    counts = [[len(note["passes"]) for note in notes[:per_epoch]] for notes in ranks]
+    assert counts[0] == counts[1] == [2, 2]
+    assert "unused" not in done.stdout
 
 
 def test_other_settings_do_not_go_on(work_of, trainer_of, corpus, tmp_path):

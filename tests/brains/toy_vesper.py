@@ -23,6 +23,9 @@ from sertools.models.weights import save_encoder
 TINY = {"preset": "wavlm_large", "conv_dim": 8, "dim": 16, "num_layers": 4, "num_heads": 2,
         "ffn_dim": 32, "position_kernel": 8, "position_groups": 2}
 
+OF_RANKS = {"dropout": 0.0, "epochs": 2, "batch": 8, "batch_seconds": 1.7}
+"""Two passes of two utterances each, on each of two processes."""
+
 
 def make_corpus(root: Path, count: int = 14) -> None:
     """Write the tones of `toy_pretraining` with hashes, and a teacher that knows nothing."""
@@ -113,7 +116,7 @@ def main(root: Path, folder: Path, kind: str, world_size: int) -> None:
                      precision="bf16" if kind == "bf16" else "fp32")
     if kind == "watched":
         with watched():
-            pretrainer(root, dropout=0.0, epochs=2).fit(work)
+            pretrainer(root, **OF_RANKS).fit(work)
     else:
         pretrainer(root).fit(work)
 
