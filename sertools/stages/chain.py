@@ -39,6 +39,8 @@ def caches_targets(config: Mapping) -> bool:
     options = config.get("pretrainer")
     if not pretrains(config) or not isinstance(options, Mapping) or "teacher" not in options:
         return False
+    if options.get("epochs") == 0:  # nothing is learned
+        return False
     return "cached" in (options.get("targets", "cached"), options.get("frontend"))
 
 

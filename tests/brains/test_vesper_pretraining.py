@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import toy_pretraining
 import toy_vesper as toy
 from hyperpyyaml import load_hyperpyyaml
 from safetensors.torch import load_file
@@ -24,6 +25,7 @@ from sertools.models.presets import build_encoder
 from sertools.models.upstream import load_upstream
 from sertools.models.vesper import Vesper
 from sertools.models.weights import load_encoder, save_encoder
+from sertools.stages.chain import caches_targets
 from test_resume import assert_equal
 from toy import stop_after
 
@@ -297,6 +299,8 @@ def test_no_epochs_leave_the_student_as_it_is_thinned(corpus, work_of, trainer_o
     trainer = trainer_of(epochs=0, acoustic_weight=0, semantic_weight=0, cross_weight=0,
                          targets="cached")
     assert trainer.write_caches(work_of(), tmp_path / "dump") == []
+    assert not caches_targets({"pretrainer": trainer.given})
+    assert caches_targets({"pretrainer": {**trainer.given, "epochs": 1}})
     trainer.fit(work_of())
     teacher = load_encoder(corpus / "teacher")
     student = load_encoder(tmp_path / "unit/best/encoder")
@@ -309,6 +313,22 @@ def test_no_epochs_leave_the_student_as_it_is_thinned(corpus, work_of, trainer_o
     times = {p: p.stat().st_mtime_ns for p in (tmp_path / "unit").rglob("*")}
     trainer.fit(work_of())
     assert times == {p: p.stat().st_mtime_ns for p in (tmp_path / "unit").rglob("*")}
+
+
+def test_a_small_emotion2vec_teaches_too(work_of, trainer_of, tmp_path):
+    """Log-mel frames at 25 Hz, tokens in front of them, ALiBi, LayerNorm after the blocks."""
+    torch.manual_seed(6)
+    save_encoder(build_encoder(**toy_pretraining.TINY), tmp_path / "teacher")
+    teacher = functools.partial(load_upstream, source=str(tmp_path / "teacher"))
+    trainer = trainer_of(**QUICK | {"teacher": teacher, "epochs": 4, "small_span": 2,
+                                    "large_span": 5, "layers": 1, "lr": 1e-2})
+    trainer.fit(work_of())
+    losses = [line["train"]["loss"] for line in lines_of(tmp_path / "unit")]
+    assert losses[-1] < 0.9 * losses[0]
+    assert not (tmp_path / "unit/best/vesper.pt").exists()  # the layout cannot hold it
+    assert all(path.is_file() for path in trainer.artefacts(work_of()))
+    student = load_encoder(tmp_path / "unit/best/encoder")
+    assert (student.num_layers, student.config.extra_tokens, student.frame_rate) == (1, 2, 25.0)
 
 
 # Stopped, on several ranks
