@@ -17,6 +17,7 @@ from sertools.files import write_text
 from sertools.report import text
 from sertools.report.collect import find_results, read_results, sort_results, to_csv
 from sertools.report.markdown import many_experiments, render
+from sertools.report.students import students
 from sertools.report.tables import brief_table, by_standing, experiments_table
 from sertools.report.terminal import is_narrow, print_tables
 
@@ -50,7 +51,14 @@ def show(several: list[dict], options: argparse.Namespace) -> None:
         return
     tables = [brief_table(chosen, title, is_narrow()) for title, chosen in groups]
     notes = [f"{r['experiment']['system']}: {note}" for r in several for note in text.notes(r)]
-    print_tables(tables, [], notes)
+    print_tables(tables, [*intervals_told(several), *students(several)], notes)
+
+
+def intervals_told(several: list[dict]) -> list[str]:
+    """Say how the intervals were made, once for each way, and what the chance level is."""
+    ways = dict.fromkeys(text.interval_note(results) for results in several)
+    guessed = any(results.get("chance") for results in several)
+    return [*ways, *(["chance is reached by always the same answer."] if guessed else [])]
 
 
 def parser() -> argparse.ArgumentParser:

@@ -34,6 +34,20 @@ def told(encoder: str) -> str:
     return ", ".join(parts)
 
 
+def teacher_of(encoder: str, frozen: bool) -> dict[str, Any] | None:
+    """Return `source` and `parameters` of a student's teacher; None for any other encoder.
+
+    Args:
+        encoder: folder or id, as in `told`.
+        frozen: whether the student's layers are heard frozen; kept beside them.
+    """
+    teacher = _read(Path(encoder).absolute().parents[1] / "vesper.json").get("teacher") or {}
+    if "source" not in teacher or "parameters" not in teacher:
+        return None
+    return {"source": _name(str(teacher["source"])), "parameters": teacher["parameters"],
+            "frozen": frozen}
+
+
 def _student(found: dict[str, Any]) -> str:
     teacher, student = found["teacher"], found["student"]
     source = _name(str(teacher.get("source", "a teacher without a name")))

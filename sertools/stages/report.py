@@ -17,7 +17,7 @@ from sertools.report.units import ReportMeta, UnitResult
 from sertools.report.write import write_report
 from sertools.scoring.predictions import read_predictions
 from sertools.stages.evaluate import DEV, SCORES, TEST
-from sertools.stages.origin import told
+from sertools.stages.origin import teacher_of, told
 from sertools.stages.sources import sources
 from sertools.stages.unit import encoder_of, prepared
 
@@ -46,7 +46,7 @@ def report(job) -> list[Path]:
         in_domain_pretraining=bool(heard),
         folds=[fold.name for fold in split.folds],
         seeds=job.config.get("seeds") or [1],
-        provenance=job.provenance() | ({"pretraining": told(encoder)} if encoder else {}),
+        provenance=job.provenance() | (_origin(job, encoder) if encoder else {}),
         artefacts={"units": f"exp/{job.tag}/fold<fold>/seed<seed>", "log": f"exp/{job.tag}/log"},
     )
     results = aggregate(units, corpus.classes, meta)
@@ -54,6 +54,13 @@ def report(job) -> list[Path]:
     print_report(results)
     job.say(f"written: {', '.join(str(path) for path in outputs)}")
     return outputs
+
+
+def _origin(job, encoder: str) -> dict:
+    """Return what the results say about where our encoder comes from."""
+    frozen = job.config["trainer"].get("inputs") != "audio"
+    teacher = teacher_of(encoder, frozen)
+    return {"pretraining": told(encoder), **({"teacher": teacher} if teacher else {})}
 
 
 def _in_domain(job, corpus: str, speakers: set[str | None]) -> list[str]:

@@ -57,7 +57,18 @@ def load_encoder(source: str | Path, **overrides: Any) -> SpeechEncoder:
         )
     if _looks_like_id(str(source)):
         return huggingface.load_id(str(source), **overrides)
-    raise ConfigError(f"{source}: no such file, folder or model.")
+    raise ConfigError(f"{source}: no such file, folder or model.", remedy=_made_by(path))
+
+
+def _made_by(path: Path) -> str | None:
+    """Return how a recipe makes `<recipe>/exp/<tag>/pretrain/...`; None for any other path."""
+    parts = path.parts
+    for place in range(len(parts) - 2):
+        recipe, system = Path(*parts[:place]), Path("hparams", f"{parts[place + 1]}.yaml")
+        ours = parts[place] == "exp" and parts[place + 2] == "pretrain"
+        if ours and (recipe / system).is_file():
+            return f"make it first, in {recipe}: python run.py {system}"
+    return None
 
 
 def _folder_loader(path: Path) -> Callable[..., SpeechEncoder]:
