@@ -22,7 +22,7 @@ from sertools.brains.settings import describe, fingerprint, refuse_contradiction
 from sertools.brains.tasks import Classification, Dimensions
 from sertools.brains.work import FoldWork
 from sertools.data.batching import BucketBatchSampler
-from sertools.models.heads import UtteranceHead
+from sertools.models.heads import LayerReader, UtteranceHead
 from sertools.scoring.predictions import Prediction
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
@@ -38,7 +38,8 @@ class DownstreamTrainer:
         inputs: audio or features.
         encoder: for audio, what builds the encoder (a `!name:` partial of `build_encoder` or
             `load_upstream`).
-        head: a `!name:` partial of `UtteranceHead` without sizes; None: its defaults (SUPERB).
+        head: a `!name:` partial of `UtteranceHead` or `TransformerHead` without sizes; None: the
+            defaults of the former (SUPERB).
         task: classification or dimensions.
         class_weights: balanced (n / (K n_class) of the training part) or None.
         label_smoothing: share of the target spread over all classes, 0 to 1.
@@ -100,7 +101,7 @@ class DownstreamTrainer:
         self,
         inputs: str = "audio",
         encoder: Callable[[], nn.Module] | None = None,
-        head: Callable[..., UtteranceHead] | None = None,
+        head: Callable[..., LayerReader] | None = None,
         task: str = "classification",
         class_weights: str | None = None,
         label_smoothing: float = 0.0,

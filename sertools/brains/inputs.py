@@ -16,12 +16,12 @@ from sertools.data.audio import AudioReader
 from sertools.data.dataset import AudioDataset, FeatureDataset
 from sertools.data.feature_cache import FeatureCache
 from sertools.errors import ConfigError, DataError
-from sertools.models.heads import EncoderWithHead, UtteranceHead
+from sertools.models.heads import EncoderWithHead, LayerReader
 from sertools.models.upstream import OwnUpstream
 from torch import nn
 from torch.utils.data import Dataset
 
-MakeHead = Callable[..., UtteranceHead]
+MakeHead = Callable[..., LayerReader]
 
 
 class AudioInputs:
@@ -139,11 +139,11 @@ class FeatureInputs:
             self._table = pooled_table(self.cache, self.ranks)
         return PooledFeatures(self.cache, self._table, ids, targets)
 
-    def leaves_unused(self, model: UtteranceHead) -> bool:
+    def leaves_unused(self, model: LayerReader) -> bool:
         """Say no: every parameter of a head takes part in every step."""
         return False
 
-    def model(self, num_outputs: int) -> UtteranceHead:
+    def model(self, num_outputs: int) -> LayerReader:
         """Return a fresh head."""
         return self.make_head(self.cache.num_layers, self.cache.dim, num_outputs)
 
