@@ -6,13 +6,14 @@
 
 from prepare import records
 from sertools.recipe import Recipe
-from sertools.stages import evaluate, features, prepare, report, train
+from sertools.stages import evaluate, features, prepare, pretrain, report, train
 
 recipe = Recipe(
     __file__,
     stages=[
         prepare(records),  # release on GitHub -> data/all: manifest and folds
-        features(),  # a frozen upstream's layers, where the configuration names one
+        features(),  # what is frozen, once: an upstream's layers, a teacher's targets
+        pretrain(),  # an encoder, where the configuration has a pretrainer
         train(),  # one model per fold and seed
         evaluate(),  # predictions and scores per fold and seed
         report(),  # RESULTS.md, results.json, report.html
