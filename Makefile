@@ -1,6 +1,6 @@
 # Two commands: `make demo` and `make test`. Each sets up what it needs, once.
 #
-#   make demo                        install, then run egs/mini end to end
+#   make demo                        install, then run egs/mini: classical, emotion2vec, Vesper
 #   make test                        install, then run the tests
 #   make test ARGS="-m slow"         the longer proofs
 #   make install PIP_ARGS="..."      hand options to pip, for instance PyTorch's index of CPU builds
@@ -17,9 +17,16 @@ READY := $(VENV)/.ready-$(shell cat requirements.txt setup.py | cksum | cut -d' 
 
 .PHONY: demo test install lint doctor
 demo: install
+	@echo '--- 1 of 5: a synthetic corpus, and the floor: acoustic statistics with an SVM'
 	cd egs/mini && $(PY) run.py hparams/classical.yaml
-	cd egs/mini && $(PY) run.py hparams/scratch.yaml
-	$(PY) utils/show_results.py egs/mini
+	@echo '--- 2 of 5: emotion2vec learns from the audio without labels; a head on its frozen layers'
+	cd egs/mini && $(PY) run.py hparams/emotion2vec.yaml
+	@echo '--- 3 of 5: Vesper keeps a third of its blocks and learns from it; the same head, frozen'
+	cd egs/mini && $(PY) run.py hparams/vesper.yaml
+	@echo '--- 4 of 5: the Vesper student fine-tuned end to end'
+	cd egs/mini && $(PY) run.py hparams/vesper_finetune.yaml
+	@echo '--- 5 of 5: every score with its interval and its chance level'
+	$(PY) utils/show_results.py $(addprefix egs/mini/exp/,classical emotion2vec vesper vesper_finetune)
 
 test: install
 	$(PY) -m pytest $(ARGS)

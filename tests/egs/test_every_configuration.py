@@ -24,10 +24,17 @@ BY_DEFAULT = [  # one of each system and each corpus; the others are `slow`
     "ravdess/hparams/song_classical.yaml", "ravdess/hparams/wavlm_finetune.yaml",
     "urdu/hparams/classical.yaml", "emotiontts_ko/hparams/classical.yaml",
     "aesdd/hparams/classical.yaml", "emodb/hparams/emotion2vec_plus.yaml",
+    "mini/hparams/vesper.yaml",
 ]  # fmt: skip
 LEAKY_OFFICIAL_PARTS = ("resd", "meld")  # the release's own parts share speakers or dialogues
 SUBSET = ["--corpus.allow_subset", "true", "--corpus.min_seconds", 0.01]
 ENCODERS = ("trainer.encoder.source", "upstream.source")
+OWN_AUDIO = {  # how small a pretraining is, without a teacher and with one
+    False: ["--pretrainer.warmup_updates", 1, "--pretrainer.encoder.dim", 24,
+            "--pretrainer.encoder.ffn_dim", 48,
+            "--pretrainer.encoder.num_layers", 3, "--pretrainer.decoder.dim", 8],
+    True: ["--pretrainer.layers", 1],
+}  # fmt: skip
 
 
 def sound(path: Path, rate: int = 16000, channels: int = 1, seconds: float = 0.4) -> Path:
@@ -96,9 +103,14 @@ def shrink(text: str, encoder: Path) -> list:
         options += ["--trainer.epochs", 1]
     if "scratch.yaml" in text and "load_upstream" not in text:
         options += ["--trainer.encoder.dim", 24]
+    if "manifest: data/" in text:  # pretrains on its own audio
+        options += ["--pretrainer.epochs", 1, *OWN_AUDIO["teacher:" in text]]
+        options += ["--pretrainer.teacher.source", encoder] if "teacher:" in text else []
+    elif "\npretrained:" in text:  # the pretraining itself: test_vesper_chain.py
+        options += ["--pretrained", encoder]
     for key in ENCODERS:
         block = text.partition(key.split(".")[-2] + ":")[2].lstrip()
-        if block.startswith("!name:sertools.models.upstream.load"):
+        if block.startswith("!name:sertools.models.upstream.load") and " source:" in text:
             options += [f"--{key}", encoder]
     return options
 
