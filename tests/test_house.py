@@ -16,7 +16,7 @@ CODE = [*LIBRARY, *sorted(REPOSITORY.glob("egs/*/*.py")), *sorted(REPOSITORY.glo
 YAMLS = [*sorted(REPOSITORY.glob("egs/*/hparams/*.yaml")),
          *sorted(REPOSITORY.glob("hparams/**/*.yaml"))]
 
-# Each room may import from the rooms named here (and from sertools.errors and sertools.files).
+# Each room may import from the rooms named here (and from sertools.errors, files and hub).
 MAY_USE = {
     "objectives": set(),
     "scoring": set(),
@@ -42,7 +42,7 @@ def imported(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("room", MAY_USE)
 def test_dependencies_point_one_way(room):
-    allowed = MAY_USE[room] | {room, "errors", "files"}
+    allowed = MAY_USE[room] | {room, "errors", "files", "hub"}
     for path in sorted((PACKAGE / room).rglob("*.py")):
         used = {name.split(".")[1] for name in imported(path) if name.startswith("sertools.")}
         assert used <= allowed, f"{path.name} uses {used - allowed}"

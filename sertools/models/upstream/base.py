@@ -39,7 +39,7 @@ class Upstream(nn.Module, abc.ABC):
     def __init__(self, model: nn.Module, config: dict[str, Any], code: str, trainable: bool):
         super().__init__()
         self.model, self.trainable = model, trainable
-        self.identity = _identity(model, config, code)
+        self.identity = identity_of(model, config, code)
         self.origin: dict[str, str] = {}
         """Where it came from, for people: `source` and, from a hub, `revision`."""
         if not trainable:
@@ -79,7 +79,7 @@ class Upstream(nn.Module, abc.ABC):
         """Do what `forward` promises; each kind of model in its way."""
 
 
-def _identity(model: nn.Module, config: dict[str, Any], code: str) -> dict[str, str]:
+def identity_of(model: nn.Module, config: dict[str, Any], code: str) -> dict[str, str]:
     """Return all that the features of a model depend on, as short texts."""
     weights = dict(model.state_dict())
     weights.pop("mask_embedding", None)  # features do not depend on it, and it may be fresh

@@ -101,8 +101,8 @@ class TransformersUpstream(Upstream):
         freeze_frontend: bool = True,
     ):
         config = model.config
-        values = {**_content(config), "normalise_waveform": normalise}
-        super().__init__(model, values, _code(), trainable)
+        values = {**settings_of(config), "normalise_waveform": normalise}
+        super().__init__(model, values, library_version(), trainable)
         self.normalise = normalise
         self.dim, self.num_layers = config.hidden_size, config.num_hidden_layers
         self.frame_rate = _RATE / math.prod(config.conv_stride)
@@ -188,8 +188,8 @@ class WhisperUpstream(Upstream):
         from transformers import WhisperFeatureExtractor
 
         self.extract = WhisperFeatureExtractor.from_pretrained(folder, local_files_only=True)
-        values = {**_content(model.config), "extractor": self.extract.to_dict()}
-        super().__init__(model, values, _code(), trainable)
+        values = {**settings_of(model.config), "extractor": self.extract.to_dict()}
+        super().__init__(model, values, library_version(), trainable)
         config = model.config
         self.dim, self.num_layers = config.d_model, config.encoder_layers
         self.hop = 2 * self.extract.hop_length
@@ -265,7 +265,7 @@ def _receptive_field(config) -> int:
     return field
 
 
-def _content(config) -> dict[str, Any]:
+def settings_of(config) -> dict[str, Any]:
     """Return a configuration without what says where it came from."""
     values = config.to_dict()
     for name in ("_name_or_path", "transformers_version", "dtype", "torch_dtype"):
@@ -273,7 +273,7 @@ def _content(config) -> dict[str, Any]:
     return values
 
 
-def _code() -> str:
+def library_version() -> str:
     import transformers
 
     return f"transformers {transformers.__version__}"
