@@ -12,7 +12,7 @@ import pytest
 from recipes import copy_recipe, results_of, run_recipe
 
 TINY = {
-    r"speakers: 12, utterances: 10": "speakers: 4, utterances: 2",
+    r"speakers: 12, utterances: 10": "speakers: 6, utterances: 2",
     r"    epochs: \d+": "    epochs: 2",
     r"warmup_updates: \d+": "warmup_updates: 1",
     r"dim: 96": "dim: 24",
