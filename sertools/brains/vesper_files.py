@@ -47,13 +47,6 @@ def without_mask(encoder: SpeechEncoder) -> SpeechEncoder:
     return bare
 
 
-def parameters_of(model: nn.Module) -> dict[str, int]:
-    """Return the number of parameters, and of those that are trained."""
-    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
-    return {"total": sum(size for size, _ in sizes),
-            "trainable": sum(size for size, trained in sizes if trained)}
-
-
 def shares_of(line: Mapping[str, Any] | None, names: tuple[str, ...]) -> dict[str, float | None]:
     """Return the masked shares of an epoch's line of metrics.jsonl; None where nothing was."""
     train = {} if line is None else line["train"]

@@ -8,31 +8,29 @@ from pathlib import Path
 from typing import Any
 
 from sertools.brains.base import DONE
-from sertools.brains.cost import write_cost
 from sertools.brains.distributed import Ranks, resolve_device
 from sertools.brains.groups import whole_optimizer
 from sertools.brains.pretraining import share_out
-from sertools.brains.settings import describe, fingerprint
-from sertools.brains.vesper import SHARES, VesperBrain
-from sertools.brains.vesper_files import OFFICIAL, ORIGIN, parameters_of, shares_of, write_student
-from sertools.brains.vesper_parts import (
-    about,
-    build_models,
+from sertools.brains.target_parts import (
+    files_of,
+    leave_untrained,
+    parameters_of,
+    setup_of,
     source_of,
     target_dataset,
     target_loader,
-    teacher_of,
     told,
 )
+from sertools.brains.vesper import SHARES, VesperBrain
+from sertools.brains.vesper_files import OFFICIAL, ORIGIN, shares_of, write_student
+from sertools.brains.vesper_parts import about, build_models, teacher_of
 from sertools.brains.vesper_settings import loop_options, mask_rule, refuse, schedule
 from sertools.brains.work import PretrainingWork
 from sertools.data.targets import write_convolutions, write_targets
-from sertools.files import publish, write_json
+from sertools.files import write_json
 from sertools.models.encoder import SpeechEncoder
 from sertools.models.upstream import Upstream
 from sertools.models.vesper import TERMS, Vesper
-
-SPEED_ONLY = {"checkpoint_minutes", "checkpoint_steps", "log_every", "tensorboard"}
 
 
 class VesperPretrainer:
@@ -153,8 +151,7 @@ class VesperPretrainer:
             caches.append(write_convolutions(
                 encoder, work.dataset, folder, given["crop"], given["crop_seconds"],
                 given["padding"] == "released", work.precision, **options))
-        return [path for cache in caches
-                for path in (cache / "index.json", *sorted(cache.glob("*.safetensors")))]
+        return files_of(caches)
 
     # Stage pretrain
 
@@ -182,10 +179,11 @@ class VesperPretrainer:
             return
         model = Vesper(encoder, upstream.dim, {name: given[f"{name}_weight"] for name in TERMS})
         teacher = teacher_of(given, upstream)
-        dataset = target_dataset(given, work, teacher, encoder)
+        dataset = target_dataset(given, work, teacher, encoder.config)
         passes, items = share_out(given["batch"], ranks.world_size, given["batch_seconds"],
                                   max(dataset.seconds))
-        train = target_loader(given, work, dataset, items, device, ranks)
+        train = target_loader(given, work, dataset, items, device, ranks,
+                              equal=given["padding"] == "released")
         options = loop_options(given, passes, ranks.together)
         origin = about(given, upstream, encoder, model)
         for line in told(work, dataset, origin, len(train), options.epochs, passes,
@@ -200,7 +198,7 @@ class VesperPretrainer:
             model, work, device, ranks, options, schedule(given),
             whole_optimizer(given["lr"], given["weight_decay"], tuple(given["betas"]),
                             given["eps"]),
-            self._setup(dataset.ids, origin), objective=given, rule=mask_rule(given),
+            setup_of(given, dataset.ids, origin), objective=given, rule=mask_rule(given),
             teacher=teacher, heard=heard,
         )
         brain.learn(train)
@@ -226,22 +224,10 @@ class VesperPretrainer:
         self, work: PretrainingWork, upstream: Upstream, encoder: SpeechEncoder
     ) -> None:
         """Write the student as it is initialised: only its teacher has heard anything."""
-        folder = Path(work.folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        with publish(folder / "best") as best:
-            best.mkdir()
-            write_student(encoder, {}, best, source_of(upstream))
-        write_cost(folder, parameters_of(encoder)["total"], 0, 0.0, "cpu")
-        write_json(folder / DONE, {"epoch": 0, "step": 0, "best_score": None, "best_epoch": 0,
-                                   "select": "loss"})
-        work.say("epochs is 0: the student is left as it is initialised")
+        leave_untrained(work, parameters_of(encoder)["total"], lambda best: write_student(
+            encoder, {}, best, source_of(upstream)))
         self._leave(work, {**about(self.given, upstream, encoder, encoder), "epochs": 0})
 
     def _leave(self, work: PretrainingWork, origin: dict[str, Any]) -> None:
         write_json(Path(work.folder) / ORIGIN, origin)
         write_json(Path(work.folder) / "audio.json", work.summary)
-
-    def _setup(self, ids: Sequence[str], origin: dict[str, Any]) -> dict[str, Any]:
-        settings = {k: describe(v) for k, v in self.given.items() if k not in SPEED_ONLY}
-        return {**settings, "utterances": fingerprint(ids),
-                "teacher_weights": origin["teacher"]["identity"]["weights"]}
