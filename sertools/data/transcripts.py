@@ -59,7 +59,7 @@ class Transcripts:
     """One source of texts.
 
     Args:
-        source: "corpus" for the texts of the manifest, or a recogniser's file, see `data.recognised`.
+        source: "corpus" for the texts of the manifest, or a file as `data.recognised` reads.
         model: name of the recogniser, for results; needed with a file, and with nothing else.
         allow_missing: let utterances go without text of which the file knows nothing.
         allow_unknown: let the file have utterances that the manifest has not.
