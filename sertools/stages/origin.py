@@ -18,13 +18,15 @@ def told(encoder: str) -> str:
             teacher, vesper.json.
     """
     folder = Path(encoder).absolute().parents[1]
-    student, corpora = _read(folder / "vesper.json"), _read(folder / "audio.json").get("corpora")
+    student, audio = _read(folder / "vesper.json"), _read(folder / "audio.json")
+    corpora = audio.get("corpora")
     if student.get("epochs") == 0:
         corpora = {}  # the audio was there, and nobody listened
     parts = [_student(student)] if student else [_name(encoder)]
     if corpora:
         hours = sum(corpus["hours"] for corpus in corpora.values())
-        parts.append(f"pretrained on {', '.join(corpora)} ({hours:.1f} h)")
+        names = audio.get("heard") or corpora  # whatever a source is called
+        parts.append(f"pretrained on {', '.join(names)} ({hours:.1f} h)")
     elif corpora is None:
         heard = pretrained_on(encoder)
         parts.append(f"pretrained on {', '.join(heard)}" if heard else

@@ -41,7 +41,7 @@ def pretraining_work(job, trainer: Any, caches: list[Path] | None = None) -> Pre
     return PretrainingWork(
         **surroundings(job),
         dataset=dataset,
-        summary=dataset.summary(),
+        summary={**dataset.summary(), "heard": sorted(dataset.heard())},
         folder=job.folder,
         seed=trainer.seed,
         caches=caches or [],

@@ -29,7 +29,7 @@ folds: !new:sertools.data.folds.Folds
     group: speaker
 pretraining_data: !new:sertools.data.pretraining.PretrainingData
     sources:
-        other: {manifest: ../other/utts.json, folder: other}
+        another: {manifest: ../other/utts.json, folder: other}
     releases: ..
     min_seconds: 0.1
 pretrainer: !new:stub_pretrainer.Stub
@@ -187,7 +187,7 @@ def test_a_marker_of_an_earlier_version_stays_valid(chain):
     chain.run()
     marker = chain.recipe / "exp/chain/.done/pretrain.json"
     content = read_json(marker)
-    sources = {"other": {"manifest": "../other/utts.json", "folder": "other"}}
+    sources = {"another": {"manifest": "../other/utts.json", "folder": "other"}}
     data = PretrainingData(sources, min_seconds=0.1, releases="..")
     place = chain.recipe, chain.root / "release"
     assert content["external"] == data.fingerprint(*place)
