@@ -89,7 +89,7 @@ def pretraining_fingerprint(config: Mapping) -> str | None:
 
 def units_fingerprint(config: Mapping) -> str | None:
     """Return a hash over the files of encoders that units hear and the recipe does not make."""
-    return sources.fingerprint(config, without=("pretrainer",))
+    return sources.fingerprint(config, without=("pretrainer", "upstream"))
 
 
 def _joined(*found: str | None) -> str | None:
