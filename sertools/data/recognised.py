@@ -91,7 +91,7 @@ def _csv_rows(lines: list[tuple[int, str]]) -> _Rows:
             )
             yield numbers[reader.line_num - 1], entry
     except csv.Error as error:
-        yield numbers[min(reader.reader.line_num, len(numbers)) - 1], f"not CSV: {error}"
+        yield numbers[min(reader.line_num, len(numbers) - 1)], f"not CSV: {error}"
 
 
 def _entry(entry: dict[str, Any]) -> tuple[str, str] | str:
