@@ -85,7 +85,11 @@ class Corpus:
     class where `unlabelled` is set. Empty: labels are class names already."""
     counts: dict[str, Any] = field(default_factory=dict)
     """Expected counts of the release: `total: 535`, `label: {W: 127, ...}`, `speaker: 10` (how
-    many different ones) or `speaker: {"03": 49, ...}`; also class, session, gender, split."""
+    many different ones) or `speaker: {"03": 49, ...}`; also class, session, gender, split, or
+    a tag as `tag.<name>`. null instead of a number: any."""
+    release: str | None = None
+    """Version of the release, where `counts` holds a table of counts for each; a version without
+    an entry of its own is not checked, which results say."""
     set: str = "all"
     """Name of the manifest's folder, `data/<set>`."""
     options: dict[str, Any] = field(default_factory=dict)
@@ -107,7 +111,7 @@ class Corpus:
     then be empty."""
 
     def __post_init__(self) -> None:
-        problems = [*_wrong_names(self), *_wrong_labels(self), *_wrong_counts(self.counts),
+        problems = [*_wrong_names(self), *_wrong_labels(self), *_wrong_release(self),
                     *_wrong_limits(self)]
         if problems:
             raise ConfigError("the recipe's corpus block is not sound", problems)
@@ -121,6 +125,11 @@ class Corpus:
         if self.label_map:
             return self.label_map[label]
         return {name: name for name in self.classes}[label]
+
+    @property
+    def expected(self) -> dict[str, Any]:
+        """Counts of the version that `release` names."""
+        return self.counts if self.release is None else self.counts.get(self.release, {})
 
     @property
     def known_labels(self) -> list[str]:
@@ -254,15 +263,28 @@ def _wrong_labels(corpus: Corpus) -> Iterator[str]:
                 yield f"classes: no raw label of label_map leads to {name!r}"
 
 
+def _wrong_release(corpus: Corpus) -> Iterator[str]:
+    if corpus.release is None:
+        yield from _wrong_counts(corpus.counts)
+        return
+    if not isinstance(corpus.release, str):
+        yield f"release: {corpus.release!r} is not a text, put it in quotes"
+    for version, counts in corpus.counts.items():
+        if not isinstance(version, str) or not isinstance(counts, Mapping):
+            yield f"counts: {version!r}: give the counts of each release, its version in quotes"
+        else:
+            yield from _wrong_counts(counts)
+
+
 def _wrong_counts(counts: Mapping[str, Any]) -> Iterator[str]:
     for key, expected in counts.items():
-        if key not in COUNTED:
-            yield f"counts: {key!r} is unknown, use {', '.join(COUNTED)}"
+        if key not in COUNTED and not str(key).startswith("tag."):
+            yield f"counts: {key!r} is unknown, use {', '.join(COUNTED)} or tag.<name>"
         elif isinstance(expected, Mapping) and key != "total":
             for value, number in expected.items():
                 if not isinstance(value, str):
                     yield f"counts: {key}: {value!r} is not a text, put it in quotes"
-                if not _whole(number):
+                if number is not None and not _whole(number):
                     yield f"counts: {key}: {value}: {number!r} is not a whole number"
         elif not _whole(expected):
             yield f"counts: {key}: {expected!r} is not a whole number"

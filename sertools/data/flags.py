@@ -38,10 +38,11 @@ def leaks_of(
 ) -> list[Leak]:
     """Return what a fold's parts share; a dev part taken from the test part is no part of its own.
     """
-    parts = {"train": fold.train, "dev": fold.dev, "test": fold.test}
+    parts = {"train": fold.train, "dev": fold.dev, **fold.tests}
     if set(fold.dev) & set(fold.test):
         del parts["dev"]
-    return find_leaks({name: [records[id] for id in ids] for name, ids in parts.items()}, kinds)
+    found = find_leaks({name: [records[id] for id in ids] for name, ids in parts.items()}, kinds)
+    return [leak for leak in found if not {leak.a, leak.b} <= fold.tests.keys()]
 
 
 def notes_of(folds: list[Fold], records: Mapping[str, Record], total: int) -> list[str]:

@@ -60,6 +60,11 @@ class Folds:
     where the lists have one, else test."""
     paper_dev_share: float = 0.2
     """Share for `paper_dev: random`."""
+    paper_flag: str | None = None
+    """What is not known of the authors' protocol; every result under `protocol: paper` says it."""
+    tests: str | None = None
+    """For official: the tag that names several test parts. The first by name is the test part of
+    all tables; each other is read once as well, by the same model, and reported beside it."""
     folder: str | None = None
     """Folder of one corpus of EmoBox, for emobox; relative to the recipe."""
     name: str | None = None
@@ -83,6 +88,15 @@ class Fold:
     test: list[str]
     groups: list[str] = field(default_factory=list)
     """Groups (speakers or sessions) of the test part."""
+    part: str | None = None
+    """Name of the test part where the release has several."""
+    further: dict[str, list[str]] = field(default_factory=dict)
+    """The other test parts, by name."""
+
+    @property
+    def tests(self) -> dict[str, list[str]]:
+        """Return all test parts; the main one is called `test` in every corpus."""
+        return {"test": self.test, **self.further}
 
 
 @dataclass(frozen=True)
@@ -131,7 +145,7 @@ def _what_matters(folds: Folds, protocol: str) -> dict[str, Any]:
     """Return the values that are not the default and that the protocol looks at."""
     own_dev = protocol == "paper" and folds.paper_dev != "next"
     drawn = folds.kind in ("grouped", "parts", "random", "official", "emobox") or own_dev
-    unused = {"kind", "count", "folder", "name", "paper"}
+    unused = {"kind", "count", "folder", "name", "paper", "paper_flag"}
     unused |= {"dev_groups", "dev_share"} if own_dev else {"paper_dev_share"}
     unused |= {"paper_dev"} if protocol == "clean" else set()
     unused |= set() if drawn else {"seed"}
@@ -146,7 +160,8 @@ def write_folds(path: str | Path, folds: FoldSet) -> Path:
     head = {key: getattr(folds, key) for key in ("name", "protocol", "flags", "notes")}
     lines = [f'"{key}": {json.dumps(value, ensure_ascii=False)}' for key, value in head.items()]
     parts = [",\n".join(f'  "{key}": {json.dumps(value, ensure_ascii=False)}'
-                        for key, value in dataclasses.asdict(fold).items())
+                        for key, value in dataclasses.asdict(fold).items()
+                        if value or key not in ("part", "further"))
              for fold in folds.folds]
     lines.append('"folds": [\n ' + ",\n ".join(f"{{\n{part}\n }}" for part in parts) + "\n]")
     return write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
@@ -186,7 +201,7 @@ def _wrong(folds: Folds) -> list[str]:
         if folds.count is not None and folds.test_share is not None:
             problems.append("test_share: makes one fold, leave out count")
     for key, owner in (("listed", "listed"), ("parts", "parts"), ("folder", "emobox"),
-                       ("test_share", "random")):
+                       ("test_share", "random"), ("tests", "official")):
         if kind != owner and getattr(folds, key) is not None:
             problems.append(f"{key}: is only for kind: {owner}, leave it out for {kind}")
     if folds.count is not None and kind not in ("grouped", "random"):

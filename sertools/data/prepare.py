@@ -175,10 +175,13 @@ def _label(record: Record, corpus: Corpus, faults: Faults) -> Record | None:
 def _check_counts(raw: list[Record], corpus: Corpus, faults: Faults) -> list[str]:
     """Note counts that differ; return them as warnings instead where a subset is allowed."""
     found, warnings = count_faults(raw, corpus), []
-    if "gender" in corpus.counts and not any(record.gender for record in raw):
+    if corpus.release is not None and not corpus.expected:
+        warnings.append(f"no counts of release {corpus.release} are known: whether it is complete "
+                        "was not checked")
+    if "gender" in corpus.expected and not any(record.gender for record in raw):
         # some releases keep it in a table of its own, and copies often come without
         found = [fault for fault in found if not fault.where.startswith("counts.gender")]
-        warnings = ["no speaker's gender is known"] if raw else []
+        warnings += ["no speaker's gender is known"] if raw else []
     if not corpus.allow_subset:
         faults.faults += found
         return warnings

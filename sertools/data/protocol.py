@@ -50,6 +50,7 @@ def make_folds(
         raise DataError("no utterance has a label, so there is nothing to divide into folds")
     splitter = Splitter(labelled, folds, protocol, Path(base))
     made = splitter.split()
+    unknown = [folds.paper_flag] if protocol == "paper" and folds.paper_flag else []
     return FoldSet(name, protocol, made,
-                   [*flags_of(made, labelled), *splitter.flags],
+                   [*flags_of(made, labelled), *splitter.flags, *unknown],
                    [*splitter.notes, *notes_of(made, labelled, len(records))])

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sertools.data.facts import read_facts
-from sertools.data.folds import Fold, FoldSet, read_folds, write_folds
+from sertools.data.folds import FoldSet, read_folds, write_folds
 from sertools.data.manifest import inspect_manifest
 from sertools.data.prepare import MANIFEST, SUMMARY
 from sertools.data.record import Record, has_target, id_problem, path_problem, type_problems
@@ -84,9 +84,12 @@ def _intersection(folds: FoldSet, records: dict[str, Record]) -> FoldSet:
         return sorted({id for id in ids if id in records and has_target(records[id])})
 
     return dataclasses.replace(folds, folds=[
-        Fold(fold.name, kept(fold.train), kept(fold.dev), kept(fold.test), fold.groups)
+        dataclasses.replace(
+            fold, train=kept(fold.train), dev=kept(fold.dev), test=kept(fold.test),
+            further={name: kept(ids) for name, ids in fold.further.items()})
         for fold in folds])
 
 
 def _size(folds: FoldSet) -> int:
-    return sum(len(fold.train) + len(fold.dev) + len(fold.test) for fold in folds)
+    return sum(len(fold.train) + len(fold.dev) + sum(map(len, fold.tests.values()))
+               for fold in folds)

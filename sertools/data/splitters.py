@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -126,7 +128,24 @@ class Splitter:
         outside = len(self.records) - sum(map(len, parts.values()))
         if outside:
             self.notes.append(f"{outside} utterances are in no official part and stay unused")
-        return self._given_parts(parts)
+        if self.folds.tests is None:
+            return self._given_parts(parts)
+        tests = self._named_tests(parts["test"])
+        name, further = next(iter(tests)), dict(list(tests.items())[1:])
+        (fold,) = self._given_parts(parts | {"test": tests[name]})
+        return [dataclasses.replace(fold, part=name, further=further)]
+
+    def _named_tests(self, ids: list[str]) -> dict[str, list[str]]:
+        """Return the test parts by name, sorted."""
+        tag, tests = self.folds.tests, defaultdict(list)
+        for id in ids:
+            tests[self.records[id].tags.get(tag)].append(id)
+        odd = [f"{name!r}, such as {ids[0]}" for name, ids in tests.items()
+               if not (name or "").replace("-", "").replace("_", "").isalnum() or name == "test"]
+        if odd:
+            raise DataError(f"the tag {tag!r} names no test part that can be a file's name", odd,
+                            "fill the tag in prepare.py, or leave out folds.tests")
+        return dict(sorted(tests.items()))
 
     def _given_parts(self, parts: dict[str, list[str]]) -> list[Fold]:
         """Return the only fold; where the parts have no dev, it comes out of train."""

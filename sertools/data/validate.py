@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -149,7 +150,7 @@ def _check_ids(found: Findings, folds: FoldSet, fold) -> bool:
     """Note ids that do not fit; say whether the fold can be checked further."""
     remedy, kind = "make the folds again", "folds that do not fit the manifest"
     before = len(found.faults)
-    parts: Mapping[str, list[str]] = {"train": fold.train, "dev": fold.dev, "test": fold.test}
+    parts: Mapping[str, list[str]] = {"train": fold.train, "dev": fold.dev, **fold.tests}
     for name, ids in parts.items():
         where = f"fold {fold.name}, {name}"
         if not ids:
@@ -162,7 +163,7 @@ def _check_ids(found: Findings, folds: FoldSet, fold) -> bool:
         for id, number in Counter(ids).items():
             if number > 1:
                 found.faults.add(where, f"{id} stands there {number} times", remedy, kind)
-    for a, b in (("train", "dev"), ("train", "test"), ("dev", "test")):
+    for a, b in itertools.combinations(parts, 2):
         if (a, b) == ("dev", "test") and TESTED in folds.flags:
             continue
         for id in sorted(set(parts[a]) & set(parts[b])):

@@ -17,6 +17,7 @@ import numpy as np
 from sertools.errors import DataError
 from sertools.report.calibration import summarise_calibration
 from sertools.report.curves import training_curves
+from sertools.report.further import further_tests
 from sertools.report.layer_weights import summarise_layer_weights
 from sertools.report.units import ReportMeta, UnitResult
 from sertools.scoring.classification import METRICS, chance_levels
@@ -64,6 +65,8 @@ def aggregate(
         results["calibration"] = summarise_calibration(
             [list(seeds[seed].values()) for seed in counted], classes
         )
+    results["test_part"] = meta.part
+    results["further_tests"] = further_tests(units, classes, meta, aggregate)
     results["seeds"] = per_seed
     results["units"] = [_unit(unit, metrics) for folds in seeds.values() for unit in folds.values()]
     results["curves"] = training_curves(units)

@@ -13,6 +13,7 @@ from sertools.report.figures import (
     interval_strip,
     recall_figure,
 )
+from sertools.report.further import further_tables
 from sertools.report.layer_weights import layer_weights_figure
 from sertools.report.style import CSS
 from sertools.report.tables import Table, classes_table, scores_table, seeds_table, units_table
@@ -24,7 +25,8 @@ def page(results: dict[str, Any]) -> str:
     title = f"{names['system']} on {names['corpus']}"
     body = [f"<h1>{escape(title)}</h1>", f"<p class=soft>{escape(text.setting(results))}</p>"]
     body += [_chips(results), *(_note(note) for note in text.notes(results)), _heroes(results)]
-    body.append(_section("Scores", _scores(results)))
+    body.append(_section(scores_table(results).title, _scores(results)))
+    body += [_full(table) for table in further_tables(results)]
     if results["task"] == "classification":
         body.append(_classes(results))
     body += [_curves(results), _layer_weights(results), _calibration(results)]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sertools.report import text
+from sertools.report.further import further_tables
 from sertools.report.tables import (
     ENCODER,
     Table,
@@ -28,6 +29,7 @@ def one_experiment(results: dict[str, Any]) -> str:
     parts += [f"> **{_inline(note)}**" for note in text.notes(results)]
     parts.append(f"Protocol `{results['protocol']['name']}`: {text.setting(results)}")
     parts += [_section(scores_table(results)), _inline(text.interval_note(results))]
+    parts += [_section(table) for table in further_tables(results)]
     if results["task"] == "classification":
         parts += [_section(classes_table(results)), _section(confusion_table(results))]
         parts.append(_calibration(results["calibration"]))

@@ -36,7 +36,8 @@ def scores_table(results: dict[str, Any]) -> Table:
     """Return one row per metric: pooled with interval, spread over seeds and folds, chance."""
     header = ["", "pooled [95 %]", "std over seeds", "mean ± std over folds", "chance"]
     header[1] = f"pooled [{100 * results['interval']['level']:g} %]"
-    table = Table("Scores", header)
+    part = results.get("test_part")
+    table = Table(f"Scores on {part}" if part else "Scores", header)
     chance = results.get("chance") or {}
     for name in results["metrics"]:
         entry = results["summary"][name]

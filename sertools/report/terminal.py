@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 from sertools.report import text
+from sertools.report.further import further_tables
 from sertools.report.tables import Table
 
 _WIDE = 132
@@ -27,6 +28,7 @@ def print_report(results: dict[str, Any], file: TextIO | None = None) -> None:
     names = results["experiment"]
     chance = results.get("chance") or {}
     title = f"{names['system']} on {names['corpus']}, protocol {results['protocol']['name']}"
+    title += f", {results['test_part']}" if results.get("test_part") else ""
     table = Table(title, ["", "score", f"{100 * results['interval']['level']:g} %", "chance"])
     for metric in results["metrics"]:
         entry = results["summary"][metric]
@@ -40,7 +42,8 @@ def print_report(results: dict[str, Any], file: TextIO | None = None) -> None:
     size = text.encoder_sentence(results)
     below += [f"Encoder: {size}."] if size else []
     below.append(text.interval_note(results))
-    print_tables([table.without_empty()], below, text.notes(results), file)
+    tables = [table.without_empty(), *further_tables(results)]
+    print_tables(tables, below, text.notes(results), file)
 
 
 def print_tables(

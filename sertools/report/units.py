@@ -18,6 +18,8 @@ class UnitResult:
     """What `score_unit` returned."""
     test: list[Prediction]
     dev: list[Prediction] = field(default_factory=list)
+    further: dict[str, list[Prediction]] = field(default_factory=dict)
+    """Predictions of the other test parts, by name."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """Lines of metrics.jsonl, one per epoch; empty for systems without epochs."""
     parameters: dict[str, int] | None = None
@@ -48,6 +50,8 @@ class ReportMeta:
     """All folds of the protocol, in order, done or not."""
     seeds: list[int]
     """All seeds of the config, done or not."""
+    part: str | None = None
+    """Name of the test part, where there are several."""
     protocol: str = "clean"
     """`clean` or `paper`."""
     flags: list[str] = field(default_factory=list)

@@ -28,22 +28,33 @@ class Clusters:
     """What is drawn with replacement."""
 
     unit: str
-    """`speaker` or `utterance`."""
+    """`speaker` or `utterance`; where only some speakers are known, `speaker` too."""
     names: list[str]
     reason: str | None
     """Why utterances are drawn, or why there is no interval."""
 
 
 def choose_clusters(run: Run) -> Clusters:
-    """Return the speakers if every utterance has one, else the utterances, and say why."""
+    """Return the speakers, or the utterances where no speaker is known, and say why.
+
+    Where some are known, an utterance without a speaker is drawn by itself: two of them may be one
+    person's, but to draw all utterances so would hide what is known of the others.
+    """
     unknown = sum(item.speaker is None for item in run)
-    if unknown:
-        names = sorted({item.id for item in run})
+    names = sorted({cluster_of(item) for item in run})
+    if unknown == len(run):
         reason = f"{unknown} of {len(run)} utterances have no speaker, so utterances are drawn"
         return Clusters("utterance", names, reason)
-    names = sorted({str(item.speaker) for item in run})
+    if unknown:
+        reason = f"{unknown} of {len(run)} utterances have no speaker, each is drawn by itself"
+        return Clusters("speaker", names, reason)
     few = "one speaker only: nothing can be said about other speakers" if len(names) < 2 else None
     return Clusters("speaker", names, few)
+
+
+def cluster_of(item: Prediction) -> str:
+    """Return the name of what an utterance is drawn with."""
+    return f"utterance {item.id}" if item.speaker is None else f"speaker {item.speaker}"
 
 
 def cluster_statistics(
@@ -51,7 +62,6 @@ def cluster_statistics(
 ) -> tuple[np.ndarray, Measure]:
     """Return additive statistics (runs, clusters, ...) and the scores as a function of sums."""
     place = {name: index for index, name in enumerate(clusters.names)}
-    by_speaker = clusters.unit == "speaker"
     if runs[0][0].dimensional:
         names = dimensions_of([item.reference for item in runs[0]])
         rows = [_moments(run, names) for run in runs]
@@ -61,7 +71,7 @@ def cluster_statistics(
         measure = _measure_classes(classes)
     result = np.zeros((len(runs), len(clusters.names), *rows[0].shape[1:]))
     for index, run in enumerate(runs):
-        keys = [place[str(item.speaker) if by_speaker else item.id] for item in run]
+        keys = [place[cluster_of(item)] for item in run]
         np.add.at(result[index], keys, rows[index])
     return result, measure
 

@@ -1,4 +1,4 @@
-"""Stage evaluate: read dev and test once, write predictions and scores."""
+"""Stage evaluate: read dev and every test part once, write predictions and scores."""
 
 from __future__ import annotations
 
@@ -12,13 +12,19 @@ from sertools.stages.unit import fold_of, fold_work
 DEV, TEST, SCORES = "dev.jsonl", "test.jsonl", "scores.json"
 
 
+def further_file(name: str) -> str:
+    """Return the name of the file with the predictions of a further test part."""
+    return f"test_{name}.jsonl"
+
+
 def evaluate(job) -> list[Path]:
-    """Write predictions of the dev and test part and the scores of the test part."""
+    """Write predictions of the dev and test parts and the scores of the test part."""
     fold = fold_of(job)
     work = fold_work(job, fold)
     trainer = job.build("trainer")
     dev = trainer.predict(work, fold.dev)
     test = dev if fold.test == fold.dev else trainer.predict(work, fold.test)
+    further = {name: trainer.predict(work, ids) for name, ids in fold.further.items()}
     if job.rank != 0:
         return []
     scores = score_unit(dev, test, work.classes)
@@ -26,6 +32,8 @@ def evaluate(job) -> list[Path]:
     write_predictions(outputs[0], dev)
     write_predictions(outputs[1], test)
     write_json(outputs[2], scores)
+    outputs += [write_predictions(job.folder / further_file(name), predictions)
+                for name, predictions in further.items()]
     shown = ", ".join(
         f"{name} {scores[name]:.3f}" for name in ("UA", "WA", "CCC")
         if scores.get(name) is not None

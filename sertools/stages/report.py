@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sertools.brains.best import DESCRIPTION
 from sertools.brains.cost import COST
-from sertools.data.folds import read_folds
+from sertools.data.folds import Fold, read_folds
 from sertools.data.prepare import SUMMARY
 from sertools.files import read_json
 from sertools.models.weights.heard import in_domain
@@ -16,7 +16,7 @@ from sertools.report.terminal import print_report
 from sertools.report.units import ReportMeta, UnitResult
 from sertools.report.write import write_report
 from sertools.scoring.predictions import read_predictions
-from sertools.stages.evaluate import DEV, SCORES, TEST
+from sertools.stages.evaluate import DEV, SCORES, TEST, further_file
 from sertools.stages.origin import teacher_of, told
 from sertools.stages.sources import sources
 from sertools.stages.unit import encoder_of, prepared
@@ -30,8 +30,11 @@ def report(job) -> list[Path]:
     corpus = job.build("corpus")
     split = read_folds(prepared(job, "folds"))
     summary = read_json(prepared(job, SUMMARY))
-    units = [_unit(job, fold, seed) for fold, seed in job.units]
-    trained = [_facts(job, fold, seed).get("flags", []) for fold, seed in job.units]
+    folds = {fold.name: fold for fold in split.folds}
+    units = [_unit(job, folds[fold], seed) for fold, seed in job.units]
+    facts = [_facts(job, fold, seed) for fold, seed in job.units]
+    flags, notes = ([text for fact in facts for text in fact.get(name, [])]
+                    for name in ("flags", "notes"))
     heard = _in_domain(job, corpus.name, {item.speaker for unit in units for item in unit.test})
     encoder = encoder_of(job)
     meta = ReportMeta(
@@ -41,10 +44,11 @@ def report(job) -> list[Path]:
         language=corpus.language,
         protocol=split.protocol,
         protocol_name=split.name,
-        flags=[*split.flags, *dict.fromkeys(flag for flags in trained for flag in flags)],
-        warnings=[*heard, *summary.get("warnings", []), *split.notes],
+        flags=[*split.flags, *dict.fromkeys(flags)],
+        warnings=[*heard, *summary.get("warnings", []), *split.notes, *dict.fromkeys(notes)],
         in_domain_pretraining=bool(heard),
-        folds=[fold.name for fold in split.folds],
+        folds=list(folds),
+        part=split.folds[0].part,
         seeds=job.config.get("seeds") or [1],
         provenance=job.provenance() | (_origin(job, encoder) if encoder else {}),
         artefacts={"units": f"exp/{job.tag}/fold<fold>/seed<seed>", "log": f"exp/{job.tag}/log"},
@@ -73,19 +77,20 @@ def _in_domain(job, corpus: str, speakers: set[str | None]) -> list[str]:
     return [text for text in dict.fromkeys(said) if text]
 
 
-def _unit(job, fold: str, seed: int) -> UnitResult:
-    evaluated = job.folder_of("evaluate", fold, seed)
-    facts = _facts(job, fold, seed)
-    metrics = job.folder_of("train", fold, seed) / "metrics.jsonl"
+def _unit(job, fold: Fold, seed: int) -> UnitResult:
+    evaluated, trained = (job.folder_of(stage, fold.name, seed) for stage in ("evaluate", "train"))
+    facts = _facts(job, fold.name, seed)
+    metrics = trained / "metrics.jsonl"
     lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.is_file() else []
     return UnitResult(
-        fold=fold,
+        fold=fold.name,
         seed=seed,
         scores=read_json(evaluated / SCORES),
         test=read_predictions(evaluated / TEST),
         dev=read_predictions(evaluated / DEV),
+        further={name: read_predictions(evaluated / further_file(name)) for name in fold.further},
         history=[json.loads(line) for line in lines],
-        layer_weights=_layer_weights(job.folder_of("train", fold, seed)),
+        layer_weights=_layer_weights(trained),
         **{name: facts.get(name) for name in TRAINING_FACTS},
     )
 

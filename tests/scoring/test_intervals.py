@@ -76,10 +76,24 @@ def test_speakers_that_differ_widen_the_interval(classes):
 
 
 def test_unknown_speakers_are_said(make_run, classes):
-    result = bootstrap_intervals([make_run(unknown=3)], classes)
-    assert result["unit"] == "utterance"
-    assert "3 of 200 utterances have no speaker" in result["reason"]
+    result = bootstrap_intervals([make_run(unknown=200)], classes)
+    assert (result["unit"], result["clusters"]) == ("utterance", 200)
+    assert "200 of 200 utterances have no speaker" in result["reason"]
     assert result["metrics"]["UA"] is not None
+
+
+def test_an_utterance_without_a_speaker_is_drawn_by_itself(make_run, classes):
+    run = make_run(unknown=3)
+    result = bootstrap_intervals([run], classes)
+    known = {item.speaker for item in run} - {None}
+    assert (result["unit"], result["clusters"]) == ("speaker", len(known) + 3)
+    assert "3 of 200 utterances have no speaker, each is drawn by itself" in result["reason"]
+    named = [Prediction(p.id, p.speaker or f"person {p.id}", p.reference, p.prediction)
+             for p in run]
+    assert result["clusters"] == bootstrap_intervals([named], classes)["clusters"]
+    width = [high - low for low, high in (result["metrics"]["WA"],
+             bootstrap_intervals([named], classes)["metrics"]["WA"])]
+    assert width[0] == pytest.approx(width[1], rel=0.15)
 
 
 def test_one_speaker_gives_no_interval_but_a_reason(make_run, classes):
