@@ -10,6 +10,7 @@ import trees_cremad
 import trees_iemocap
 import trees_languages
 import trees_meld
+import trees_msp
 import trees_sentiment
 from recipes import copy_recipe, results_of, run_recipe
 
@@ -72,7 +73,7 @@ RELEASES = {
     "emodb": emodb, "ravdess": ravdess, "urdu": urdu, "emotiontts_ko": emotiontts_ko,
     "TEMPLATE": template, **trees_languages.FOR_RUNS,
     "cremad": trees_cremad.for_runs, "iemocap": trees_iemocap.for_runs, "meld": trees_meld.for_runs,
-    **trees_sentiment.FOR_RUNS,
+    **trees_sentiment.FOR_RUNS, "msp_podcast": trees_msp.for_runs,
 }  # fmt: skip
 
 
