@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from sertools.errors import ConfigError
+from sertools.models.distilled import Distiller
 from sertools.models.emotion2vec import Emotion2vec
 from sertools.models.encoder import SpeechEncoder
 from sertools.models.heads import EncoderWithHead, UtteranceHead
@@ -35,10 +36,17 @@ def _vesper(preset: str) -> Vesper:
     return Vesper(encoder, encoder.dim)
 
 
+def _distiller(preset: str, targets: int) -> Distiller:
+    encoder = build_encoder(preset)
+    return Distiller(encoder, encoder.dim, targets)
+
+
 REGISTRY: dict[str, Callable[[], nn.Module]] = {
     "data2vec2_base": partial(_emotion2vec, "data2vec2_base"),
     "emotion2vec_base": partial(_emotion2vec, "emotion2vec_base"),
     "emotion2vec_plus_large": partial(_emotion2vec_plus, "emotion2vec_plus_large"),
+    "distilhubert": partial(build_encoder, "distilhubert"),  # published without mask embedding
+    "distilhubert_distillation": partial(_distiller, "distilhubert", 3),
     "vesper4_pretraining": partial(_vesper, "vesper4"),
     "vesper12_pretraining": partial(_vesper, "vesper12"),
 }

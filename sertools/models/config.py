@@ -44,6 +44,8 @@ class EncoderConfig:
     """Whether the convolutions have biases."""
     convs: tuple[tuple[int, int], ...] = WAV2VEC_CONVS
     """(kernel, stride) of each convolution."""
+    projection_norm: bool = True
+    """LayerNorm between the convolutions and their projection to the blocks' width."""
     num_mels: int = 80
     """Mel bands per frame of 25 ms every 10 ms."""
     mel_stack: int = 4

@@ -121,7 +121,7 @@ class GroupNormConvLayer(ConvLayer):
 
 
 class ConvFrontEnd(nn.Module):
-    """Waveform -> convolutions -> LayerNorm -> Linear to the width of the blocks."""
+    """Waveform -> convolutions -> LayerNorm, if any -> Linear to the width of the blocks."""
 
     def __init__(self, config: EncoderConfig):
         super().__init__()
@@ -136,7 +136,8 @@ class ConvFrontEnd(nn.Module):
         self.layers = nn.ModuleList(
             [first, *(ConvLayer(dim, dim, k, s, bias, layer_norm) for k, s in rest)]
         )
-        self.norm = nn.LayerNorm(dim, eps=config.norm_eps)
+        normalised = config.projection_norm
+        self.norm = nn.LayerNorm(dim, eps=config.norm_eps) if normalised else None
         self.linear = nn.Linear(dim, config.dim)
 
     def forward(self, waveforms: Tensor, samples: Tensor | None) -> Tensor:
@@ -155,7 +156,7 @@ class ConvFrontEnd(nn.Module):
 
     def project(self, frames: Tensor) -> Tensor:
         """Map (B, T, conv_dim) of `convolve` to (B, T, D)."""
-        return self.linear(self.norm(frames))
+        return self.linear(frames if self.norm is None else self.norm(frames))
 
     def _convolve(self, waveforms: Tensor, maps: list) -> Tensor:
         """Map (B, L) or (L,) to (B, T, conv_dim) or (T, conv_dim)."""

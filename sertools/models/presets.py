@@ -59,6 +59,14 @@ PRESETS: dict[str, dict[str, Any]] = {
     "hubert_base": _BASE,
     "hubert_large": _LARGE,
     "wav2vec2_base": _BASE,
+    "distilhubert": {
+        **_BASE,
+        "num_layers": 2,
+        "projection_norm": False,
+        "dropout": 0.1,
+        "attention_dropout": 0.1,
+        "activation_dropout": 0.1,
+    },
     "vesper4": {**_VESPER, "num_layers": 4},
     "vesper12": {**_VESPER, "num_layers": 12},
     "wav2vec2_large": {**_LARGE, "conv_bias": True},
@@ -105,6 +113,7 @@ RELEASES = {
     "facebook/hubert-base-ls960": "hubert_base",
     "facebook/hubert-large-ll60k": "hubert_large",
     "facebook/wav2vec2-base": "wav2vec2_base",
+    "ntu-spml/distilhubert": "distilhubert",
     "emotion2vec/emotion2vec_base": "emotion2vec_base",
     "emotion2vec/emotion2vec_plus_large": "emotion2vec_plus_large",
 }

@@ -34,6 +34,8 @@ class OwnUpstream(Upstream):
         self, encoder: SpeechEncoder, trainable: bool = False, freeze_frontend: bool = True
     ):
         config = {**encoder.config.to_dict(), "mask_embedding": False}  # changes no features
+        if encoder.config.projection_norm:  # as before there was a choice: caches stay valid
+            del config["projection_norm"]
         super().__init__(encoder, config, f"sertools {CODE_VERSION}", trainable)
         self.sample_rate, self.frame_rate = encoder.config.sample_rate, encoder.frame_rate
         self.dim, self.num_layers = encoder.dim, encoder.num_layers

@@ -50,7 +50,6 @@ IGNORE = (
 _UNSUPPORTED = {
     "hidden_act": "gelu",
     "feat_extract_activation": "gelu",
-    "feat_proj_layer_norm": True,
     "conv_pos_batch_norm": False,
     "add_adapter": False,
     "adapter_attn_dim": None,
@@ -114,6 +113,7 @@ def read_config(folder: Path, **overrides: Any) -> EncoderConfig:
                 strict=True,
             )
         ),
+        "projection_norm": values.get("feat_proj_layer_norm", True),
         "dim": values.get("hidden_size", 768),
         "num_layers": values.get("num_hidden_layers", 12),
         "num_heads": values.get("num_attention_heads", 12),

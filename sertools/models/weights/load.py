@@ -28,8 +28,9 @@ def load_encoder(source: str | Path, **overrides: Any) -> SpeechEncoder:
     Args:
         source: a folder that `save_encoder` wrote, a Hugging Face folder or id
             ("microsoft/wavlm-large", "...@revision"), a WavLM-*.pt file of Microsoft, a .pt file of
-            Vesper, a file, folder or id of emotion2vec, emotion2vec+ or data2vec 2.0
-            ("emotion2vec_base.pt", "emotion2vec/emotion2vec_plus_large"), or "torchaudio:<BUNDLE>".
+            Vesper, a .ckpt file of DistilHuBERT, a file, folder or id of emotion2vec, emotion2vec+
+            or data2vec 2.0 ("emotion2vec_base.pt", "emotion2vec/emotion2vec_plus_large"), or
+            "torchaudio:<BUNDLE>".
         overrides: settings of `FREE` that replace those of the source, such as dropouts.
 
     Raises:
@@ -83,17 +84,26 @@ def _folder_loader(path: Path) -> Callable[..., SpeechEncoder]:
 
 
 def _load_file(path: Path, **overrides: Any) -> SpeechEncoder:
-    from sertools.models.weights import checkpoint, emotion2vec, fairseq, microsoft, vesper
+    from sertools.models.weights import (
+        checkpoint,
+        distilhubert,
+        emotion2vec,
+        fairseq,
+        microsoft,
+        vesper,
+    )
 
     content = fairseq.read_fairseq(path)
+    if distilhubert.is_of_kind(content):
+        return distilhubert.load_file(path, content, **overrides)
     if vesper.is_of_kind(content):
         return vesper.load_file(path, content, **overrides)
     if checkpoint.is_of_kind(content):
         return emotion2vec.load_file(path, content, **overrides)
     if not isinstance(content, dict) or not {"cfg", "model"} <= set(content):
         raise ConfigError(
-            f"{path}: neither WavLM of Microsoft nor Vesper, emotion2vec or data2vec 2.0; it has "
-            "no 'cfg' and 'model'.",
+            f"{path}: neither WavLM of Microsoft nor Vesper, DistilHuBERT, emotion2vec or data2vec "
+            "2.0; it has no 'cfg' and 'model'.",
             remedy="name a Hugging Face folder, a sertools folder, or a file of those kinds",
         )
     return microsoft.load_file(path, **overrides)
