@@ -14,6 +14,7 @@ from rich.table import Table
 from sertools.errors import ConfigError
 from sertools.models.account import describe, find
 from sertools.models.config import EncoderConfig
+from sertools.models.distilled import Distiller, student_config
 from sertools.models.emotion2vec import DecoderConfig, Emotion2vec
 from sertools.models.encoder import SpeechEncoder
 from sertools.models.presets import RELEASES, build_encoder, preset_config
@@ -59,7 +60,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
 
 def encoder_of(path: Path) -> nn.Module:
     """Return the encoder that the YAML file of a recipe builds or loads; if it is to be
-    pretrained, with its decoder or predictors.
+    pretrained, with its decoder, predictors or heads.
 
     Raises:
         ConfigError: there is no such file, or no encoder in it.
@@ -74,6 +75,8 @@ def encoder_of(path: Path) -> nn.Module:
             return _pretrained(node)
         if _function(node) == "VesperPretrainer":
             return _thinned(node, recipe)
+        if _function(node) == "DistillerPretrainer":
+            return _distilled(node, recipe)
     for node in nodes:
         if _function(node) in ("build_encoder", "untrained_upstream"):
             return _built(node)
@@ -106,18 +109,37 @@ def _pretrained(node) -> nn.Module:
 
 def _thinned(node, recipe: Path) -> nn.Module:
     """Return student and predictors of a `VesperPretrainer`."""
-    parts = {key.value: value for key, value in node.value}
-    if "teacher" not in parts:
-        raise ConfigError("The pretrainer has no teacher.", remedy="fill in `teacher`")
-    pairs = [(key, value) for key, value in node.value if key.value != "teacher"]
-    values = _plain(yaml.MappingNode(node.tag, pairs))
+    teacher, values = _taught(node, recipe)
     ways = {name: values[name] for name in ("initialisation", "blocks") if name in values}
     sizes = {name: values[name] for name in (*SIZES, *BEHAVIOUR) if name in values}
-    teacher = _teacher(parts["teacher"], recipe)
     config = thinned_config(teacher, values.get("layers", 12), **ways, **sizes)
     weights = {name: values.get(f"{name}_weight", WEIGHTS[name]) for name in TERMS}
     with torch.device("meta"):
         return Vesper(SpeechEncoder(config), teacher.dim, weights)
+
+
+def _distilled(node, recipe: Path) -> nn.Module:
+    """Return student and heads of a `DistillerPretrainer`."""
+    teacher, values = _taught(node, recipe)
+    if values.get("initialisation") == "file":
+        config = find(root(str(values.get("source")), recipe)).config
+    else:
+        ways = {name: values[name] for name in ("initialisation", "blocks") if name in values}
+        sizes = {name: values[name] for name in (*SIZES, *BEHAVIOUR) if name in values}
+        config = student_config(teacher, values.get("layers", 2), **ways, **sizes)
+    options = {name: values[name] for name in ("frontend_gradient",) if name in values}
+    with torch.device("meta"):
+        return Distiller(SpeechEncoder(config), teacher.dim,
+                         len(values.get("teacher_layers", (4, 8, 12))), **options)
+
+
+def _taught(node, recipe: Path) -> tuple[EncoderConfig, dict[str, Any]]:
+    """Return the structure of a pretrainer's teacher, and its other options."""
+    parts = {key.value: value for key, value in node.value}
+    if "teacher" not in parts:
+        raise ConfigError("The pretrainer has no teacher.", remedy="fill in `teacher`")
+    pairs = [(key, value) for key, value in node.value if key.value != "teacher"]
+    return _teacher(parts["teacher"], recipe), _plain(yaml.MappingNode(node.tag, pairs))
 
 
 def _teacher(node, recipe: Path) -> EncoderConfig:

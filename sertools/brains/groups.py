@@ -36,8 +36,8 @@ def parameter_groups(
         encoder_lr: learning rate of the encoder's last block; None: as `lr`.
         layer_decay: factor per block below the last; 1 gives all blocks the same rate.
         encoder: name of the encoder inside `model`.
-        wd_exclude: `norm_bias` spares vectors and scalars (biases, norms, layer weights);
-            `none` lets all decay.
+        wd_exclude: `norm_bias` spares vectors and scalars (biases, norms, layer weights), `bias`
+            what has that word in its name; `none` lets all decay.
 
     Returns:
         one dict per group, with `name` and `initial_lr`, in the order of the parameters.
@@ -51,7 +51,7 @@ def parameter_groups(
         if name.startswith(encoder + "."):
             below = blocks - _depth(name, blocks)
             rate = (lr if encoder_lr is None else encoder_lr) * layer_decay**below
-        spared = wd_exclude == "norm_bias" and parameter.ndim <= 1
+        spared = {"norm_bias": parameter.ndim <= 1, "bias": "bias" in name}.get(wd_exclude, False)
         decay = 0.0 if spared else weight_decay
         group = groups.setdefault((rate, decay), {
             "params": [], "lr": rate, "initial_lr": rate, "weight_decay": decay,
@@ -94,7 +94,7 @@ def whole_optimizer(
         lr: learning rate.
         weight_decay: share per unit of learning rate.
         betas, eps: of Adam.
-        wd_exclude: `none`, or `norm_bias` to leave out vectors and scalars.
+        wd_exclude: what is left out, see `parameter_groups`.
     """
     return lambda model: adamw(betas, eps)(
         parameter_groups(model, lr, weight_decay, wd_exclude=wd_exclude)

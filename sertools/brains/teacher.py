@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import torch
@@ -17,10 +18,19 @@ class Teacher:
     Args:
         upstream: frozen, on the device of the training; None where all targets are cached.
         depths: which of its hidden tensors are targets, in order; 0 is the input of block 1.
+        precision: fp32 or bf16 (autocast), where it is run.
+        hears: where it is run, `utterance` (as a cached one) or `crop`: just what the student does.
+        padded: give what it makes of the padding behind crops too, instead of zeros; only where it
+            is run and hears crops.
     """
 
-    def __init__(self, upstream: Upstream | None, depths: Sequence[int]):
+    def __init__(
+        self, upstream: Upstream | None, depths: Sequence[int], precision: str = "fp32",
+        hears: str = "utterance", padded: bool = False,
+    ):
+        assert hears == "crop" or not padded
         self.upstream, self.depths = upstream, list(depths)
+        self.precision, self.hears, self.padded = precision, hears, padded
 
     @property
     def layers(self) -> list[int]:
@@ -44,9 +54,14 @@ class Teacher:
     def _hear(self, batch: TargetBatch, frames: int) -> Tensor:
         """Run the teacher on the whole utterances and take the frames of the crops."""
         assert self.upstream is not None, "targets are neither cached nor to be computed"
-        with torch.autocast(batch.whole.device.type, enabled=False):
+        if self.hears == "crop":
+            batch = dataclasses.replace(batch, whole=batch.inputs, whole_lengths=batch.lengths,
+                                        starts=torch.zeros_like(batch.lengths))
+        with torch.autocast(batch.whole.device.type, torch.bfloat16, self.precision == "bf16"):
             encoded = self.upstream(batch.whole.float(), batch.whole_lengths, hidden=True)
         layers = [encoded.hidden[depth] for depth in self.layers]
+        if self.padded:
+            return torch.stack(layers, 1)
         return take_frames(layers, encoded.lengths, batch, frames)[0]
 
 

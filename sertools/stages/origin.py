@@ -15,10 +15,10 @@ def told(encoder: str) -> str:
 
     Args:
         encoder: folder or id. Beside `best/encoder` lie audio.json and, for a student of a
-            teacher, vesper.json.
+            teacher, vesper.json or distilled.json.
     """
     folder = Path(encoder).absolute().parents[1]
-    student, audio = _read(folder / "vesper.json"), _read(folder / "audio.json")
+    student, audio = _student_in(folder), _read(folder / "audio.json")
     corpora = audio.get("corpora")
     if student.get("epochs") == 0:
         corpora = {}  # the audio was there, and nobody listened
@@ -43,18 +43,26 @@ def teacher_of(encoder: str, frozen: bool) -> dict[str, Any] | None:
         encoder: folder or id, as in `told`.
         frozen: whether the student's layers are heard frozen; kept beside them.
     """
-    teacher = _read(Path(encoder).absolute().parents[1] / "vesper.json").get("teacher") or {}
+    teacher = _student_in(Path(encoder).absolute().parents[1]).get("teacher") or {}
     if "source" not in teacher or "parameters" not in teacher:
         return None
     return {"source": _name(str(teacher["source"])), "parameters": teacher["parameters"],
             "frozen": frozen}
 
 
+def _student_in(folder: Path) -> dict[str, Any]:
+    """Return what a pretraining with a teacher says of its student; empty for any other."""
+    for name, kind in (("vesper.json", "Vesper student"), ("distilled.json", "distilled student")):
+        if found := _read(folder / name):
+            return {"kind": kind, **found}
+    return {}
+
+
 def _student(found: dict[str, Any]) -> str:
     teacher, student = found["teacher"], found["student"]
     source = _name(str(teacher.get("source", "a teacher without a name")))
     revision = f" at {teacher['revision']}" if teacher.get("revision") else ""
-    return (f"Vesper student of {source}{revision} ({student['layers']} of {teacher['layers']} "
+    return (f"{found['kind']} of {source}{revision} ({student['layers']} of {teacher['layers']} "
             f"blocks, {student['initialisation']}, {student['parameters']:,} parameters)")
 
 
