@@ -52,7 +52,7 @@ def find_folder(source: str | Path, small: Sequence[str], either: Sequence[str])
             "distilbert-base-uncased",
         )
     with contextlib.suppress(OSError, ValueError):
-        folder = _snapshot(name, [*small, *either], local_files_only=True)
+        folder = _snapshot(name, [*small, *either], local_files_only=True)  # asks no network
         if any(any(folder.glob(pattern)) for pattern in either):
             return folder
     for pattern in either:
@@ -62,7 +62,7 @@ def find_folder(source: str | Path, small: Sequence[str], either: Sequence[str])
     return folder
 
 
-def _snapshot(name: str, patterns: list[str], local_files_only: bool = False) -> Path:
+def _snapshot(name: str, patterns: list[str], **options: bool) -> Path:
     from huggingface_hub import snapshot_download
 
     repository, _, revision = name.partition("@")
@@ -71,6 +71,6 @@ def _snapshot(name: str, patterns: list[str], local_files_only: bool = False) ->
             repository,
             revision=revision or None,
             allow_patterns=patterns,
-            local_files_only=local_files_only,
+            **options,
         )
     )

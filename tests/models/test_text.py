@@ -60,6 +60,14 @@ def test_frames_are_those_of_transformers_on_each_text_alone(folder, freeze):
         assert not row[len(text) :].any()
 
 
+def test_other_kinds_of_attention_are_replaced(folder):
+    eager = transformers.AutoModel.from_pretrained(folder, attn_implementation="eager")
+    tokens, lengths = batch()
+    expected = load_text(folder).eval()(tokens, lengths)
+    frames = TransformersText(eager).eval()(tokens, lengths)
+    torch.testing.assert_close(frames, expected)
+
+
 def test_positions_reach_as_far_as_the_model_has_them(folder):
     encoder = load_text(folder).eval()
     assert encoder.max_tokens == (38 if "roberta" in folder.name else 40)
@@ -93,6 +101,19 @@ def test_freezing_takes_hold_of_what_it_names(folder):
 def test_dropout_can_be_switched_off(folder):
     encoder = load_text(folder, dropout=0.0).train()
     assert encoder.training and torch.equal(encoder(*batch()), encoder(*batch()))
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "own"])
+def test_a_device_is_never_asked_for_a_value(kind):
+    """Tensors without storage have none to give."""
+    with torch.device("meta"):
+        if kind == "own":
+            encoder = small_text(50, dim=32, num_layers=1)
+        else:
+            encoder = TransformersText(transformers.AutoModel.from_config(KINDS[kind]))
+        tokens, lengths = (tensor.to("meta") for tensor in batch())
+    frames = encoder(tokens, lengths)
+    assert pool_text(frames, lengths).shape == (3, encoder.dim)
 
 
 @pytest.mark.parametrize(("config", "total", "embeddings"), [

@@ -35,6 +35,7 @@ class TransformersText(TextEncoder):
     def __init__(self, model: nn.Module, freeze: str = "embeddings"):
         super().__init__()
         check_choice("freeze", freeze, FREEZE)
+        model.set_attn_implementation("sdpa")  # others would not take the mask as it is given
         config = model.config
         self.model, self.freeze, self.trainable = model, freeze, freeze != "all"
         self.dim, self.vocabulary = config.hidden_size, config.vocab_size
@@ -49,7 +50,9 @@ class TransformersText(TextEncoder):
 
     def encode(self, tokens: Tensor, valid: Tensor) -> Tensor:
         """Return the last hidden state (B, S, D)."""
-        return self.model(input_ids=tokens, attention_mask=valid.long()).last_hidden_state
+        # Given (B, S), transformers would ask whether all is valid, and wait for a GPU to answer.
+        mask = valid[:, None, None, :]
+        return self.model(input_ids=tokens, attention_mask=mask).last_hidden_state
 
 
 def load_text(
