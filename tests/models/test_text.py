@@ -241,6 +241,18 @@ def test_small_text_does_not_see_padding(position):
         assert not row[len(text) :].any()
 
 
+def test_small_text_in_half_precision():
+    torch.manual_seed(2)
+    encoder = small_text(50, dim=32, dropout=0.0)
+    whole = encoder(*batch())
+    with torch.autocast("cpu", torch.bfloat16):
+        half = encoder(*batch())
+    half.float().square().sum().backward()
+    assert (half.float() - whole).abs().max() < 0.05 * whole.abs().max()
+    assert all(p.grad.isfinite().all() for p in encoder.parameters())
+    assert not encoder.embedding.weight.grad[33].any()  # the token that stands for padding here
+
+
 @pytest.mark.parametrize("position", ["learned", "sinusoidal"])
 def test_small_text_knows_the_order(position):
     torch.manual_seed(2)
