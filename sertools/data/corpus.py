@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sertools.data.corpus_checks import corpus_problems
+from sertools.data.mapped import MappedDimensions
 from sertools.errors import MOST_EXAMPLES, ConfigError, DataError
-
-COUNTED = ("total", "label", "class", "speaker", "session", "gender", "split")
-"""What `counts` may assert: the total, or how often each value of a field occurs."""
 
 
 class Fault(NamedTuple):
@@ -96,6 +95,9 @@ class Corpus:
     """Passed on to `records()` of the recipe's prepare.py."""
     scale: list[float] | None = None
     """Lowest and highest arousal, valence and dominance, such as [1, 7]."""
+    dimensions: MappedDimensions | None = None
+    """A table that gives each class its arousal, valence and dominance, where there are no ratings
+    (`MappedDimensions`); every result says so."""
     min_seconds: float = 0.1
     """Shorter utterances are bad audio."""
     max_seconds: float | None = None
@@ -111,8 +113,7 @@ class Corpus:
     then be empty."""
 
     def __post_init__(self) -> None:
-        problems = [*_wrong_names(self), *_wrong_labels(self), *_wrong_release(self),
-                    *_wrong_limits(self)]
+        problems = corpus_problems(self)
         if problems:
             raise ConfigError("the recipe's corpus block is not sound", problems)
 
@@ -227,82 +228,3 @@ def _group(kind: str, faults: list[Fault]) -> str:
     if len(remedies) == 1 and faults[0].remedy:
         lines.append(f"To mend it: {faults[0].remedy}")
     return "\n      ".join(lines)
-
-
-def _wrong_names(corpus: Corpus) -> Iterator[str]:
-    for key in ("name", "set"):
-        value = getattr(corpus, key)
-        plain = isinstance(value, str) and value.replace("_", "").replace("-", "").isalnum()
-        if not plain or not value.isascii():
-            yield f"{key}: {value!r} becomes a folder name, use letters, digits, '_' and '-'"
-    if corpus.language is not None and not (
-        isinstance(corpus.language, str) and len(corpus.language) == 2 and corpus.language.isalpha()
-    ):
-        yield f"language: {corpus.language!r} is not an ISO 639-1 code such as 'en'"
-    if corpus.bad_audio not in ("refuse", "skip"):
-        yield f"bad_audio: {corpus.bad_audio!r} is neither 'refuse' nor 'skip'"
-
-
-def _wrong_labels(corpus: Corpus) -> Iterator[str]:
-    if not corpus.classes and not corpus.unlabelled:
-        yield "classes: is empty; list the class names in order, or set unlabelled: true"
-    for name in corpus.classes:
-        if not isinstance(name, str) or not name:
-            yield f"classes: {name!r} is not a text, put it in quotes"
-    twice = [name for name, number in Counter(map(str, corpus.classes)).items() if number > 1]
-    if twice:
-        yield f"classes: {', '.join(twice)} stands there more than once"
-    for raw, name in corpus.label_map.items():
-        if not isinstance(raw, str):
-            yield f"label_map: {raw!r} is not a text, put it in quotes"
-        if name is not None and name not in corpus.classes:
-            yield f"label_map: {raw!r} leads to {name!r}, which is not among the classes"
-    if corpus.label_map:
-        for name in corpus.classes:
-            if name not in corpus.label_map.values():
-                yield f"classes: no raw label of label_map leads to {name!r}"
-
-
-def _wrong_release(corpus: Corpus) -> Iterator[str]:
-    if corpus.release is None:
-        yield from _wrong_counts(corpus.counts)
-        return
-    if not isinstance(corpus.release, str):
-        yield f"release: {corpus.release!r} is not a text, put it in quotes"
-    for version, counts in corpus.counts.items():
-        if not isinstance(version, str) or not isinstance(counts, Mapping):
-            yield f"counts: {version!r}: give the counts of each release, its version in quotes"
-        else:
-            yield from _wrong_counts(counts)
-
-
-def _wrong_counts(counts: Mapping[str, Any]) -> Iterator[str]:
-    for key, expected in counts.items():
-        if key not in COUNTED and not str(key).startswith("tag."):
-            yield f"counts: {key!r} is unknown, use {', '.join(COUNTED)} or tag.<name>"
-        elif isinstance(expected, Mapping) and key != "total":
-            for value, number in expected.items():
-                if not isinstance(value, str):
-                    yield f"counts: {key}: {value!r} is not a text, put it in quotes"
-                if number is not None and not _whole(number):
-                    yield f"counts: {key}: {value}: {number!r} is not a whole number"
-        elif not _whole(expected):
-            yield f"counts: {key}: {expected!r} is not a whole number"
-
-
-def _wrong_limits(corpus: Corpus) -> Iterator[str]:
-    known = corpus.known_bad_audio
-    if isinstance(known, str) or not all(isinstance(id, str) for id in known):
-        yield f"known_bad_audio: {known!r} is not a list of ids"
-    if corpus.min_seconds < 0:
-        yield f"min_seconds: {corpus.min_seconds} is below 0"
-    if corpus.max_seconds is not None and corpus.max_seconds <= corpus.min_seconds:
-        yield f"max_seconds: {corpus.max_seconds} is not above min_seconds"
-    if corpus.scale is not None and not (
-        len(corpus.scale) == 2 and corpus.scale[0] < corpus.scale[1]
-    ):
-        yield f"scale: {corpus.scale} is not a lowest and a highest value such as [1, 7]"
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

@@ -14,6 +14,7 @@ from sertools.data.corpus import Corpus, Faults, shown
 from sertools.data.counts import confounds, count_faults, duplicates, summarise
 from sertools.data.facts import Facts, extension_lies, read_facts
 from sertools.data.manifest import write_manifest
+from sertools.data.mapped import MappedDimensions
 from sertools.data.record import DIMENSIONS, Record, id_problem, path_problem, type_problems
 from sertools.errors import ConfigError
 from sertools.files import write_json
@@ -68,6 +69,8 @@ def prepare_manifest(
     raw = list(records)
     kept = _check(raw, corpus, faults)
     warnings = _check_counts(raw, corpus, faults)
+    if corpus.dimensions is not None:
+        warnings.append(corpus.dimensions.warning)
     facts = read_facts(kept, data_folder, folder / FACTS, say, should_stop)
     kept, skipped = _check_audio(kept, facts, corpus, faults)
     if not kept and not faults:
@@ -168,8 +171,20 @@ def _label(record: Record, corpus: Corpus, faults: Faults) -> Record | None:
                    "utterances, or leave them out with faults.drop in prepare.py",
                    "utterances without a label")
         return None
-    language = record.language or corpus.language
-    return dataclasses.replace(record, label=name, language=language)
+    record = dataclasses.replace(record, label=name, language=record.language or corpus.language)
+    return record if corpus.dimensions is None else _mapped(record, corpus.dimensions, faults)
+
+
+def _mapped(record: Record, dimensions: MappedDimensions, faults: Faults) -> Record | None:
+    """Return the record with the values of its class, None if the table has none."""
+    problem = dimensions.rated(record)
+    if problem:
+        faults.add(record.id, problem, "leave out corpus.dimensions: the release has ratings",
+                   "ratings that a table would replace")
+    found = dimensions.apply(record)
+    if found is None:
+        faults.drop(f"class {record.label} has no values on the dimensions", record.id)
+    return found
 
 
 def _check_counts(raw: list[Record], corpus: Corpus, faults: Faults) -> list[str]:
