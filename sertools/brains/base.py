@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,9 @@ class SERBrain(SteppingBrain):
         optimizer: makes the optimizer from the model; its groups have `initial_lr`.
         setup: further settings that must not change between checkpoint and resumption.
     """
+
+    notes: Sequence[str] = ()
+    """What every result of this training tells beside its numbers, in words."""
 
     def __init__(
         self,
@@ -128,6 +131,7 @@ class SERBrain(SteppingBrain):
                 self.folder, sum(size for size, _ in sizes), sum(size for size, on in sizes if on),
                 self.progress.seconds_before, self.device, self.ranks.world_size,
                 encoder=encoder_size(self.raw_model, getattr(self.work, "features", None)),
+                notes=self.notes,
             )
             write_json(self.folder / DONE, {**done, "select": self.options.select})
 

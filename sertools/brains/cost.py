@@ -21,6 +21,7 @@ COST = "cost.json"
 def write_cost(
     folder: str | Path, total: int, trainable: int, seconds: float, device: str,
     processes: int = 1, flags: Iterable[str] = (), encoder: dict[str, Any] | None = None,
+    notes: Iterable[str] = (),
 ) -> Path:
     """Note parameters, time and device of a training, and what its results must say.
 
@@ -33,6 +34,7 @@ def write_cost(
         processes: that trained together.
         flags: what every result of this training says, in words.
         encoder: its size, from `encoder_size`.
+        notes: what its results tell beside, in words, without being less comparable for it.
     """
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
     return write_json(Path(folder) / COST, {
@@ -41,6 +43,7 @@ def write_cost(
         "device": name if processes == 1 else f"{processes} x {name}",
         "finished": datetime.date.today().isoformat(),
         "flags": list(flags),
+        "notes": list(notes),
         "encoder": encoder,
     })
 

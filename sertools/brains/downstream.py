@@ -189,9 +189,9 @@ class DownstreamTrainer:
         model = self._model(work, task, inputs)
         unused = ranks.together and inputs.leaves_unused(model)
         options = dataclasses.replace(self.options, find_unused_parameters=unused)
-        brain = DownstreamBrain(
+        brain = self._brain(inputs)(
             model, work, device, ranks, options, self.schedule, self._optimizer,
-            self._setup(work), task=task, augmentation=self.augmentation,
+            self._setup(work, inputs), task=task, augmentation=self.augmentation,
             frozen_epochs=self._frozen_epochs(model),
             votes=self.given["votes"] and dev is not None,
         )
@@ -277,7 +277,11 @@ class DownstreamTrainer:
         epochs = self.given["freeze_frontend"]
         return None if epochs in (0, "always") else (frontend(model), epochs)
 
-    def _setup(self, work: FoldWork) -> dict[str, Any]:
+    def _brain(self, inputs: AudioInputs | FeatureInputs) -> Callable[..., DownstreamBrain]:
+        """Return what makes the brain."""
+        return DownstreamBrain
+
+    def _setup(self, work: FoldWork, inputs: Any = None) -> dict[str, Any]:
         without = {"checkpoint_minutes", "checkpoint_steps", "log_every", "tensorboard",
                    "cache_megabytes", "select"}
         settings = {k: describe(v) for k, v in self.given.items() if k not in without}

@@ -103,8 +103,9 @@ class DownstreamBrain(SERBrain):
         })
 
     def _layer_weights(self) -> dict[str, list[float]]:
-        """Return what the head weighs each layer with, where it learns that."""
+        """Return what is learned of how much each layer counts, if anything."""
         head = getattr(self.raw_model, "head", self.raw_model)
+        head = getattr(self.raw_model, "reader", head)
         if not isinstance(getattr(head, "layer_weights", None), nn.Parameter):
             return {}
         return {"layer_weights": head.layer_weights.detach().double().softmax(0).tolist()}

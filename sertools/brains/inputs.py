@@ -96,13 +96,8 @@ class AudioInputs:
         configs = [getattr(module, "config", None) for module in model.modules()]
         if any(getattr(config, "layerdrop", 0) for config in configs):
             return True
-        mode, rate = model.training, self._train_reader.sample_rate
-        with torch.random.fork_rng(devices=[]):
-            model.eval()(torch.randn(1, rate), torch.tensor([rate])).sum().backward()
-        model.train(mode)
-        unused = any(p.requires_grad and p.grad is None for p in model.parameters())
-        model.zero_grad(set_to_none=True)
-        return unused
+        rate = self._train_reader.sample_rate
+        return unused_in(model, lambda: (torch.randn(1, rate), torch.tensor([rate])))
 
 
 class FeatureInputs:
@@ -127,10 +122,7 @@ class FeatureInputs:
 
     def dataset(self, ids: Sequence[str], targets: Mapping | None, train: bool) -> Dataset:
         """Return the utterances; averaged over time if the head allows it."""
-        missing = [f"{id}: not in the cache" for id in ids if id not in self.cache]
-        if missing:
-            raise DataError(f"the feature cache {self.cache.folder} is not of these utterances",
-                            missing, "run stage features again")
+        self.refuse_missing(ids)
         if not self.model(1).linear_before_pooling:
             held = HeldFeatures(self.cache, self._megabytes)
             held.hold(ids)
@@ -139,6 +131,13 @@ class FeatureInputs:
             self._table = pooled_table(self.cache, self.ranks)
         return PooledFeatures(self.cache, self._table, ids, targets)
 
+    def refuse_missing(self, ids: Sequence[str]) -> None:
+        """Raise DataError for utterances that the cache does not have; all are listed."""
+        missing = [f"{id}: not in the cache" for id in ids if id not in self.cache]
+        if missing:
+            raise DataError(f"the feature cache {self.cache.folder} is not of these utterances",
+                            missing, "run stage features again")
+
     def leaves_unused(self, model: LayerReader) -> bool:
         """Say no: every parameter of a head takes part in every step."""
         return False
@@ -146,6 +145,17 @@ class FeatureInputs:
     def model(self, num_outputs: int) -> LayerReader:
         """Return a fresh head."""
         return self.make_head(self.cache.num_layers, self.cache.dim, num_outputs)
+
+
+def unused_in(model: nn.Module, arguments: Callable[[], tuple]) -> bool:
+    """Say whether some trained parameter takes no part in a pass over `arguments`."""
+    mode = model.training
+    with torch.random.fork_rng(devices=[]):
+        model.eval()(*arguments()).sum().backward()
+    model.train(mode)
+    unused = any(p.requires_grad and p.grad is None for p in model.parameters())
+    model.zero_grad(set_to_none=True)
+    return unused
 
 
 def sourced(

@@ -86,6 +86,6 @@ def forward_all(
                 raise Interrupted("stopped on request while predicting; nothing is lost but time")
             batch = batch.to(device, non_blocking=True)
             with context:
-                outputs = model(batch.inputs, batch.lengths)
+                outputs = model(*batch.arguments)
             found.append((batch.ids, outputs.float()))
     return gather_by_id(found, ranks)

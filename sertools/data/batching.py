@@ -39,6 +39,11 @@ class Batch:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def arguments(self) -> tuple[Tensor | None, ...]:
+        """Return what a model is called with."""
+        return self.inputs, self.lengths
+
     def to(self, device: str | torch.device, non_blocking: bool = False) -> Batch:
         """Return the batch with its tensors on `device`."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
@@ -176,7 +181,7 @@ class BucketBatchSampler(Sampler):
             bucket = list(bucket)
             if self.shuffle:
                 draw.shuffle(bucket)
-            batches += _share(bucket, count)
+            batches += shared(bucket, count)
         steps = [
             batches[start : start + self.world_size]
             for start in range(0, len(batches), self.world_size)
@@ -227,7 +232,7 @@ def _capacity(batch_seconds: float, longest: float, max_items: int | None) -> in
     return int(min(fit, max_items or fit, 1 << 30))
 
 
-def _share(items: list[int], count: int) -> list[list[int]]:
+def shared(items: list[int], count: int) -> list[list[int]]:
     """Share items out over `count` batches whose sizes differ by one at most."""
     size, longer = divmod(len(items), count)
     ends = [size * number + min(number, longer) for number in range(count + 1)]
