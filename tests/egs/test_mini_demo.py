@@ -61,6 +61,7 @@ def test_a_student_before_its_teacher_says_what_to_run_first(mini):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_demo_survives_kills_and_ends_in_one_table(mini, repository):
     makefile = (repository / "Makefile").read_text()
     assert tuple(re.findall(r"run\.py hparams/(\w+)\.yaml", makefile)) == DEMO
