@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save_file
 from sertools.brains.distributed import Ranks
@@ -19,7 +20,7 @@ from sertools.files import publish, sha256
 from torch import Tensor
 from torch.utils.data import Dataset
 
-NAME = "pooled.safetensors"
+NAME, NORMALISED = "pooled.safetensors", "pooled_normalised.safetensors"
 
 
 class PooledFeatures(Dataset):
@@ -51,23 +52,30 @@ class PooledFeatures(Dataset):
         return Example(id, self.table[id][:, None], self.targets and self.targets[id])
 
 
-def pooled_table(cache: FeatureCache, ranks: Ranks) -> dict[str, Tensor]:
+def pooled_table(
+    cache: FeatureCache, ranks: Ranks, normalise: bool = False
+) -> dict[str, Tensor]:
     """Return the mean over time (layers, dim), float32, of every utterance of a cache.
 
-    The first call writes the table beside the cache; later ones read it as long as the cache's
-    index is the same. Call it on all ranks.
+    With `normalise` every frame of every layer goes through a LayerNorm without scale and shift
+    first. The first call writes the table beside the cache; later ones read it as long as the
+    cache's index is the same. Call it on all ranks.
     """
-    path = cache.folder / NAME
+    path = cache.folder / (NORMALISED if normalise else NAME)
     index = sha256(cache.folder / "index.json")
     stale = not path.is_file() or _index_of(path) != index
-    ranks.attempt((lambda: _write(cache, path, index)) if ranks.main and stale else None)
+    ranks.attempt((lambda: _write(cache, path, index, normalise)) if ranks.main and stale else None)
     with safe_open(path, framework="pt") as file:
         means = file.get_tensor("means")
     return dict(zip(sorted(cache.ids), means, strict=True))
 
 
-def _write(cache: FeatureCache, path: Path, index: str) -> None:
-    means = torch.stack([cache.get(id).float().mean(1) for id in sorted(cache.ids)])
+def _write(cache: FeatureCache, path: Path, index: str, normalise: bool) -> None:
+    def mean(frames: Tensor) -> Tensor:
+        frames = frames.float()
+        return (F.layer_norm(frames, frames.shape[-1:]) if normalise else frames).mean(1)
+
+    means = torch.stack([mean(cache.get(id)) for id in sorted(cache.ids)])
     with publish(path) as temporary:
         save_file({"means": means}, temporary, {"index": index})
 
