@@ -138,13 +138,6 @@ class FeatureInputs:
             raise DataError(f"the feature cache {self.cache.folder} is not of these utterances",
                             missing, "run stage features again")
 
-    def refuse_missing(self, ids: Sequence[str]) -> None:
-        """Raise DataError for utterances that the cache does not have; all are listed."""
-        missing = [f"{id}: not in the cache" for id in ids if id not in self.cache]
-        if missing:
-            raise DataError(f"the feature cache {self.cache.folder} is not of these utterances",
-                            missing, "run stage features again")
-
     def leaves_unused(self, model: LayerReader) -> bool:
         """Say no: every parameter of a head takes part in every step."""
         return False
