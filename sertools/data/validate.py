@@ -65,7 +65,7 @@ def validate_set(
     _check_agreement(found, folder / SUMMARY)
     if text:
         for record in found.records.values():
-            if not record.text:
+            if record.text is None:  # an empty one says that nothing was said
                 found.faults.add(record.id, "has no text", "give --no-text if that must be so",
                                  "utterances without a text")
     if audio and data_folder is not None:

@@ -56,6 +56,23 @@ def test_faults_in_the_manifest(toy, values, words, capsys):
     assert code == 3 and words in err
 
 
+def test_an_empty_text_says_that_nothing_was_said(toy, capsys):
+    change(toy / "utts.json", "toy-s0_angry_1", text="")
+    assert run(toy, "--no-audio", capsys=capsys)[0] == 0
+
+
+def test_a_further_test_part_is_checked_as_well(toy, capsys):
+    content = json.loads((toy / FOLDS).read_text())
+    fold = content["folds"][0]
+    shared, unknown = fold["train"][0], "toy-nobody"
+    fold |= {"part": "A", "further": {"B": [shared, unknown]}}
+    (toy / FOLDS).write_text(json.dumps(content))
+    code, _, err = run(toy, "--folds", toy / FOLDS, "--no-audio", capsys=capsys)
+    assert code == 3
+    assert f"fold 1, B: {unknown} is not in the manifest" in err
+    assert f"fold 1: {shared} is in both train and B" in err
+
+
 def test_texts_may_be_missing_when_told(toy, capsys):
     change(toy / "utts.json", "toy-s0_angry_1", text=None)
     assert run(toy, "--no-text", "--no-audio", capsys=capsys)[0] == 0
