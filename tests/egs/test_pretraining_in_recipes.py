@@ -1,18 +1,12 @@
 """A recipe that pretrains its encoder on the way: what runs again after which change."""
 
-import contextlib
-import importlib.util
-import io
-import os
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
-import sertools.stages
 import stub_pretrainer
 import trees
-from recipes import copy_recipe, results_of
+from recipes import copy_recipe, results_of, run_here
 from sertools.data.manifest import write_manifest
 from sertools.data.pretraining import PretrainingData
 from sertools.data.record import Record
@@ -78,24 +72,8 @@ class Chain:
 
     def run(self, *words: str, code: int = 0) -> str:
         """Run to the end; return what was printed."""
-        sys.modules.pop("prepare", None)
-        sys.path.insert(0, str(self.recipe))
-        before, said = Path.cwd(), io.StringIO()
-        os.chdir(self.recipe)
-        try:
-            importlib.reload(sertools.stages)  # its modules hide factories of the same name
-            spec = importlib.util.spec_from_file_location("chain_run", self.recipe / "run.py")
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-                found = module.recipe.run(
-                    ["hparams/chain.yaml", "--data_folder", str(self.root / "release"), *words])
-        finally:
-            os.chdir(before)
-            sys.path.remove(str(self.recipe))
-            sys.modules.pop("prepare", None)
-        assert found == code, said.getvalue()
-        return said.getvalue()
+        return run_here(self.recipe, "hparams/chain.yaml", "--data_folder", self.root / "release",
+                        *words, code=code)
 
     @staticmethod
     def asked() -> list[tuple[str, int]]:

@@ -1,0 +1,275 @@
+"""Every row of Vesper's tables runs and does what it says; the page's counts are ours."""
+
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy
+import pytest
+import soundfile
+import torch
+import trees
+import trees_iemocap
+import vesper_models
+from recipes import copy_recipe, results_of, run_here
+from safetensors.torch import load_file
+from sertools.data.manifest import write_manifest
+from sertools.data.record import Record
+from sertools.models.account import describe
+from sertools.models.encoder import SpeechEncoder
+from sertools.models.presets import preset_config
+from sertools.models.thinning import thinned_config
+from sertools.models.weights import load_encoder
+from sertools.objectives.emotion_masking import MaskRule, draw_masks, frame_energy
+
+EGS = Path(__file__).resolve().parents[2] / "egs"
+PAGE = (EGS / "iemocap/VESPER.md").read_text(encoding="utf-8")
+COMMAND = r"`python run\.py (hparams/[^`]*)`"
+ROWS = [tuple(shlex.split(row)) for row in re.findall(COMMAND, PAGE)]
+BY_DEFAULT = (
+    "hparams/vesper4.yaml --pretrainer.cross_weight 0",
+    "hparams/vesper_baseline.yaml --upstream.source microsoft/wavlm-base",
+)
+TINY = {
+    "corpus.allow_subset": "true", "corpus.min_seconds": 0.01, "feature_seconds": 0.3,
+    "pretrainer.epochs": 1, "pretrainer.batch": 4, "pretrainer.lr": 0.0000001,
+    "pretrainer.tensorboard": "false", "pretrainer.teacher.source": "microsoft/wavlm-large",
+    "trainer.epochs": 1, "trainer.tensorboard": "false", "trainer.crop_seconds": 0.3,
+    "device": "cpu",
+}  # fmt: skip
+"""What makes a row small; the learning rate leaves the initialisation to be seen."""
+STUDENT = "exp/vesper4/pretrain/best/encoder"
+LOSSES = ("acoustic", "semantic", "cross")
+MASKS = ("mask", "mask_budget", "small_span", "small_spans", "large_span", "large_spans")
+BLOCKS = {  # of 24, whose mean each block of Vesper-4 is
+    "uniform_extract": [[0], [6], [12], [18]],
+    "uniform_average": [range(6), range(6, 12), range(12, 18), range(18, 24)],
+    "identity_mapping": [[0], [1], [2], [3]],
+}
+
+
+def options_of(row: tuple[str, ...]) -> dict[str, str]:
+    return {name[2:]: value for name, value in zip(row[1::2], row[2::2], strict=True)}
+
+
+def modulated(path: Path, number: int) -> Path:
+    """Write 2 s of noise that is loud and soft in turn."""
+    generator = numpy.random.default_rng(number)
+    time = numpy.arange(32000) / 16000
+    loud = 0.5 + 0.5 * numpy.sin(2 * numpy.pi * (1 + number / 4) * time)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, 0.05 * loud**2 * generator.standard_normal(len(time)), 16000)
+    return path
+
+
+class Rows:
+    """A recipe folder whose runs share what is prepared and cached."""
+
+    def __init__(self, repository: Path, root: Path):
+        self.models, self.done, self.heads = root / "models", {}, {}
+        lines = [line for line in trees_iemocap.small() if "script" not in line.dialogue]
+        trees_iemocap.iemocap(root / "IEMOCAP", lines,
+                              lambda path: trees.sound(path, seconds=0.4), whole=False)
+        self.recipe = copy_recipe(repository, "iemocap", root)
+        records = [Record(id=f"lssed-{n}", path=modulated(root / f"LSSED/{n}.wav", n).name,
+                          speaker="s", duration=2.0, audio_hash=f"{n:032x}") for n in range(8)]
+        write_manifest(self.recipe.parent / "lssed/data/all/utts.json", records)
+
+    def model(self, name: str) -> Path:
+        """Return the encoder that this value of a source means, made when first asked for."""
+        if name == STUDENT:
+            if not (self.recipe / name).is_dir():
+                _, pretrained = self.run(("hparams/vesper4.yaml",))
+                shutil.copytree(pretrained, self.recipe / "exp/vesper4/pretrain")
+            return Path(name)
+        if "emotion2vec_small" in name:
+            name = vesper_models.SMALL
+        found = self.models / name
+        if name == vesper_models.EMOTION2VEC:
+            found = found / "emotion2vec_base.pt"
+        return found if found.exists() else vesper_models.save(name, self.models)
+
+    def run(self, row: tuple[str, ...]) -> tuple[Path, Path | None]:
+        """Run a row; return the folders of its experiment and of a pretraining it made."""
+        if row not in self.done:
+            self.done[row] = self._run(row)
+        return self.done[row]
+
+    def _run(self, row: tuple[str, ...]) -> tuple[Path, Path | None]:
+        text = (self.recipe / row[0]).read_text()
+        parts = {name: f"\n{name.partition('.')[0]}:" in text for name in TINY}
+        parts["trainer.crop_seconds"] = "vesper_released" in row[0]
+        chosen = {name: value for name, value in TINY.items() if parts[name]} | options_of(row)
+        words = [word for name, value in chosen.items() for word in
+                 (f"--{name}", self.model(value) if name.endswith("source") else value)]
+        before = set(self.recipe.glob("exp/*")), set(self.recipe.glob("exp/*/pretrain"))
+        run_here(self.recipe, row[0], "--data_folder", self.recipe.parents[1] / "IEMOCAP",
+                 "--fold", 1, *words)
+        (folder,) = (path for path in set(self.recipe.glob("exp/*")) - before[0]
+                     if (path / "report").is_dir())
+        made = set(self.recipe.glob("exp/*/pretrain")) - before[1]
+        assert len(made) <= 1
+        return folder, next(iter(made), None)
+
+
+@pytest.fixture(scope="module")
+def rows(repository, tmp_path_factory) -> Rows:
+    """Return the folder in which all rows are run."""
+    return Rows(repository, tmp_path_factory.mktemp("rows"))
+
+
+@pytest.mark.parametrize("row", [
+    pytest.param(row, id=" ".join(row)[8:],
+                 marks=() if " ".join(row) in BY_DEFAULT else pytest.mark.slow) for row in ROWS
+])  # fmt: skip
+def test_row_runs_and_its_switch_acts(rows, row):
+    given = options_of(row)
+    if any(name.startswith(("trainer.", "protocol")) for name in given):
+        rows.model(STUDENT)  # the main row, whose pretraining these share
+    folder, pretrained = rows.run(row)
+    results = results_of(rows.recipe, folder.name)
+    assert results["protocol"]["protocol"] == given.get("protocol", "clean")
+    if any(name.startswith("pretrainer.") for name in given):
+        check_pretraining(rows, row, pretrained)
+    check_head(rows, row, folder)
+
+
+def check_pretraining(rows: Rows, row: tuple[str, ...], folder: Path) -> None:
+    """Look for the row's switches in what a pretraining left."""
+    given = {name.partition(".")[2]: value for name, value in options_of(row).items()}
+    origin = json.loads((folder / "vesper.json").read_text())
+    student = load_encoder(folder / "best/encoder")
+    expected = int(given.get("layers", re.search(r"vesper(\d+)", row[0])[1]))
+    assert student.num_layers == origin["student"]["layers"] == expected
+    assert origin["student"]["initialisation"] == given.get("initialisation", "uniform_extract")
+    for name in {*MASKS, "crop", "padding"} & set(given):
+        assert str((origin | origin["masks"])[name]) == given[name]
+    if given.get("epochs") == "0":
+        assert not (folder / "metrics.jsonl").exists()
+    else:
+        train = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["train"]
+        absent = {name for name in LOSSES if given.get(f"{name}_weight") == "0"}
+        assert {name for name in LOSSES if name in train} == set(LOSSES) - absent
+        assert 0 < train["small_share"] < 1 and 0 < train["large_share"] < 1
+    teacher = load_encoder(rows.model(given.get("teacher.source", "microsoft/wavlm-large")))
+    depth = teacher.num_layers
+    targets = json.loads(given.get("teacher_layers", f"[{depth // 2}, {depth}]"))
+    assert origin["teacher"]["layers"] == depth and origin["teacher"]["targets"] == targets
+    if depth == 24:
+        check_blocks(student, teacher, given)
+
+
+def check_blocks(student: SpeechEncoder, teacher: SpeechEncoder, given: dict[str, str]) -> None:
+    """Compare the student's blocks with means of its teacher's, of 24."""
+    way, count = given.get("initialisation", "uniform_extract"), student.num_layers
+    chosen = json.loads(given.get("blocks", "null"))
+    if way == "custom_average":
+        chosen = [range(first, last + 1) for first, last in chosen]
+    elif way == "custom_extract":
+        chosen = [[block] for block in chosen]
+    elif way == "uniform_extract":
+        chosen = [[block] for block in range(0, 24, 24 // count)]
+    chosen = chosen or BLOCKS.get(way)
+    names = [name for name, value in student.blocks[0].named_parameters() if value.dim() == 2]
+    for number, block in enumerate(student.blocks):
+        mine = block.state_dict()
+        theirs = [teacher.blocks[n].state_dict() for n in (chosen[number] if chosen else range(24))]
+        for name in names:
+            if chosen:
+                mean = sum(state[name] for state in theirs) / len(theirs)
+                torch.testing.assert_close(mine[name], mean, atol=1e-4, rtol=0)
+            else:
+                assert all((mine[name] - state[name]).abs().max() > 1e-3 for state in theirs)
+
+
+def check_head(rows: Rows, row: tuple[str, ...], folder: Path) -> None:
+    """Look for head and encoder in what a fold left."""
+    given = options_of(row)
+    best = load_file(folder / "fold1/seed1/train/best/model.safetensors")
+    inner = {name.rpartition("head.")[2]: value for name, value in best.items()}
+    last = given.get("trainer.head.layers") == "last"
+    assert ("layer_weights" in inner) == (not last)
+    assert ("projection.weight" in inner) == ("transformer" not in row[0])
+    if "upstream.source" in given and not last:
+        source = given["upstream.source"]
+        depth = 4 if source == STUDENT else json.loads(
+            (rows.model(source) / "config.json").read_text())["num_hidden_layers"]
+        assert len(inner["layer_weights"]) == depth + 1
+    if "released" in row[0]:  # each changes what is learned
+        answers = (folder / "fold1/seed1/evaluate/test.jsonl").read_bytes()
+        assert answers not in rows.heads.values()
+        rows.heads[row] = answers
+
+
+def test_rows_are_found_and_differ():
+    assert len(ROWS) == len(set(ROWS)) >= 45
+    assert {" ".join(row) for row in ROWS} >= set(BY_DEFAULT)
+    subsets = {frozenset(name for name in options_of(row) if name.endswith("_weight"))
+               for row in ROWS}
+    assert len(subsets) == 7  # all subsets of three losses but the empty one
+    ways = {options_of(row).get("pretrainer.initialisation") for row in ROWS}
+    assert {*BLOCKS, "custom_extract", "custom_average", "random"} == ways - {None} | {
+        "uniform_extract"}
+
+
+def test_files_of_the_main_comparison_are_in_all_corpora():
+    for corpus in ("meld", "cremad"):
+        for file in ("vesper4", "vesper12", "vesper_baseline"):
+            assert (EGS / corpus / f"hparams/{file}.yaml").is_file()
+
+
+def table(first: str) -> list[list[str]]:
+    """Return the cells of the table whose header begins so."""
+    lines = PAGE[PAGE.index(f"| {first} |"):].split("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_sizes_are_those_of_our_code():
+    rows = table("model | published")
+    assert len(rows) == 11
+    for _, published, preset, parameters, macs in rows:
+        if preset == "(transformers)":
+            from transformers import Data2VecAudioConfig, Data2VecAudioModel
+
+            with torch.device("meta"):
+                preset = Data2VecAudioModel(Data2VecAudioConfig())
+        else:
+            preset = preset.strip("`")
+        counted = describe(preset)
+        assert parameters == f"{counted['parameters']:,}", preset
+        assert macs == f"{counted['macs_per_second'] / 1e6:,.1f}", preset
+        if str(preset).startswith("vesper"):
+            assert published == f"{counted['parameters'] / 1e6:.2f}M"
+
+
+def test_depths_have_the_sizes_of_our_code():
+    rows = table("N")
+    assert [row[0] for row in rows] == ["2", "6", "8"]
+    for layers, parameters, macs, _ in rows:
+        with torch.device("meta"):
+            student = SpeechEncoder(thinned_config(preset_config("wavlm_large"), int(layers)))
+        counted = describe(student)
+        assert counted["parameters"] == 13128832 + int(layers) * 12596760
+        assert parameters == f"{counted['parameters']:,}"
+        assert macs == f"{counted['macs_per_second'] / 1e6:,.1f}"
+
+
+def test_masked_shares_are_those_that_are_drawn():
+    generator = torch.Generator().manual_seed(1)
+    time = torch.arange(80000) / 16000
+    speed, phase = torch.rand(2, 128, 1, generator=generator)
+    loud = 0.5 + 0.5 * torch.sin(2 * torch.pi * ((1 + 3 * speed) * time + phase))
+    energy = frame_energy(torch.randn(128, 80000, generator=generator) * loud**2, 249, 400, 320)
+    rows = [*table("masks"), *table("frames of a span"), ["main", "0.51", "0.48", ""]]
+    assert len(rows) == 9 and "shares of 0.51 (small mask) and 0.48 (large mask)" in PAGE
+    for _, small, large, command in rows:
+        words = re.findall(r"--pretrainer\.(\w+) (\w+)", command)
+        rule = {name.removeprefix("mask_"): int(value) if value.isdigit() else value
+                for name, value in words}
+        drawn = [draw_masks(part, torch.full((32,), 249), MaskRule(**rule), generator)
+                 for part in energy.split(32)]
+        for said, masks in zip((small, large), zip(*drawn, strict=True), strict=True):
+            share = torch.cat(masks).float().mean().item()
+            assert share == pytest.approx(float(said), abs=0.02), command
