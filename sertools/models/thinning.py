@@ -80,6 +80,25 @@ def thin(
     return student.requires_grad_(True).train()
 
 
+def shorten(encoder: SpeechEncoder, layers: int) -> SpeechEncoder:
+    """Cut off all blocks of an encoder but its first `layers`, and the LayerNorm after the last.
+
+    Its last output is then what the whole encoder's hidden state `layers` was. The encoder itself
+    is changed.
+
+    Raises:
+        ConfigError: it has not that many blocks.
+    """
+    if not _whole(layers) or not 1 <= layers <= encoder.num_layers:
+        raise ConfigError(f"layers: {layers!r}; the encoder has {encoder.num_layers} blocks",
+                          remedy="keep 1 of them or more")
+    del encoder.blocks[layers:]
+    if layers < encoder.num_layers:
+        encoder.final_norm = None
+        encoder.config = dataclasses.replace(encoder.config, num_layers=layers, final_norm=False)
+    return encoder
+
+
 def thinned_config(
     teacher: EncoderConfig,
     layers: int,

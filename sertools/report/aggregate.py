@@ -19,6 +19,7 @@ from sertools.report.calibration import summarise_calibration
 from sertools.report.curves import training_curves
 from sertools.report.further import further_tests
 from sertools.report.layer_weights import summarise_layer_weights
+from sertools.report.relevance import summarise_relevance
 from sertools.report.units import ReportMeta, UnitResult
 from sertools.scoring.classification import METRICS, chance_levels
 from sertools.scoring.dimensions import dimensions_of
@@ -71,6 +72,7 @@ def aggregate(
     results["units"] = [_unit(unit, metrics) for folds in seeds.values() for unit in folds.values()]
     results["curves"] = training_curves(units)
     results["layer_weights"] = summarise_layer_weights(units)
+    results["relevance"] = summarise_relevance([seeds[seed] for seed in counted])
     results["cost"] = _cost(units)
     results["provenance"] = dict(meta.provenance)
     return _rounded(results)

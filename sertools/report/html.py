@@ -15,6 +15,11 @@ from sertools.report.figures import (
 )
 from sertools.report.further import further_tables
 from sertools.report.layer_weights import layer_weights_figure
+from sertools.report.relevance_view import (
+    relevance_figure,
+    relevance_sentences,
+    relevance_table,
+)
 from sertools.report.style import CSS
 from sertools.report.tables import Table, classes_table, scores_table, seeds_table, units_table
 
@@ -29,7 +34,7 @@ def page(results: dict[str, Any]) -> str:
     body += [_full(table) for table in further_tables(results)]
     if results["task"] == "classification":
         body.append(_classes(results))
-    body += [_curves(results), _layer_weights(results), _calibration(results)]
+    body += [_curves(results), _layer_weights(results), _relevance(results), _calibration(results)]
     if len(results["seeds"]) > 1:
         body.append(_full(seeds_table(results)))
     body.append(_full(units_table(results)))
@@ -141,6 +146,16 @@ def _layer_weights(results: dict[str, Any]) -> str:
     about += "deviation. Dashed: all layers alike. A layer of large values counts for more."
     figure = layer_weights_figure(facts)
     return _section("Layers", f"{figure}<p class='soft below'>{about}</p>")
+
+
+def _relevance(results: dict[str, Any]) -> str:
+    facts = results.get("relevance")
+    if not facts:
+        return ""
+    about = " ".join(relevance_sentences(facts))
+    shown = f"{relevance_figure(facts)}<p class='soft below'>{escape(about)}</p>"
+    table = relevance_table(facts)
+    return _section(table.title, shown + _table(table), "long")
 
 
 def _calibration(results: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sertools.report import text
 from sertools.report.further import further_tables
+from sertools.report.relevance_view import relevance_sentences, relevance_table
 from sertools.report.tables import (
     ENCODER,
     Table,
@@ -33,6 +34,9 @@ def one_experiment(results: dict[str, Any]) -> str:
     if results["task"] == "classification":
         parts += [_section(classes_table(results)), _section(confusion_table(results))]
         parts.append(_calibration(results["calibration"]))
+    if results.get("relevance"):
+        parts.append(_section(relevance_table(results["relevance"])))
+        parts += [_inline(line) for line in relevance_sentences(results["relevance"])]
     if len(results["seeds"]) > 1:
         parts.append(_section(seeds_table(results)))
     parts += [_section(units_table(results)), "## How to get these numbers again"]

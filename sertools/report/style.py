@@ -66,6 +66,11 @@ svg .on { fill:var(--on); }
 .dot { stroke:var(--card); stroke-width:1.2; } .dot.before { fill:var(--miss); }
 .dot.after { fill:var(--heat); }
 .span { fill:var(--span); } .at { fill:var(--accent); }
+.curve0, .curve1, .curve2 { fill:none; stroke-width:2; stroke:var(--accent); }
+.curve1 { stroke:var(--miss); stroke-dasharray:7 3; }
+.curve2 { stroke:var(--muted); stroke-dasharray:2 3; }
+.band0, .band1, .band2 { fill:var(--accent); opacity:.16; } .band1 { fill:var(--miss); }
+.band2 { fill:var(--muted); }
 .chance { stroke:var(--miss); stroke-width:2; }
 .key { display:inline-block; width:10px; height:10px; border-radius:5px; margin:0 5px 0 12px; }
 .key.before { margin-left:0; } .large { font-size:30px; font-weight:650; }

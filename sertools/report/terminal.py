@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 from sertools.report import text
 from sertools.report.further import further_tables
+from sertools.report.relevance_view import relevance_sentences
 from sertools.report.tables import Table
 
 _WIDE = 132
@@ -42,6 +43,7 @@ def print_report(results: dict[str, Any], file: TextIO | None = None) -> None:
     size = text.encoder_sentence(results)
     below += [f"Encoder: {size}."] if size else []
     below.append(text.interval_note(results))
+    below += relevance_sentences(results["relevance"]) if results.get("relevance") else []
     tables = [table.without_empty(), *further_tables(results)]
     print_tables(tables, below, text.notes(results), file)
 

@@ -33,6 +33,8 @@ class UnitResult:
     """Epoch that was evaluated; when None, the one with the best dev score."""
     layer_weights: list[float] | None = None
     """What the head weighs each layer with, sums to 1; None where it learns no such weights."""
+    relevance: dict[str, Any] | None = None
+    """What `RelevanceTrainer.measure` found for every layer; None for other systems."""
     finished: str | None = None
     """Date, ISO 8601, taken from the unit's artefacts so that a report made again is equal."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sertools.files import write_json
 from sertools.scoring.predictions import write_predictions
+from sertools.scoring.relevance import write_relevance
 from sertools.scoring.unit import score_unit
 from sertools.stages.unit import fold_of, fold_work
 
@@ -25,6 +26,7 @@ def evaluate(job) -> list[Path]:
     dev = trainer.predict(work, fold.dev)
     test = dev if fold.test == fold.dev else trainer.predict(work, fold.test)
     further = {name: trainer.predict(work, ids) for name, ids in fold.further.items()}
+    measured = trainer.measure(work, fold.test) if hasattr(trainer, "measure") else None
     if job.rank != 0:
         return []
     scores = score_unit(dev, test, work.classes)
@@ -34,6 +36,7 @@ def evaluate(job) -> list[Path]:
     write_json(outputs[2], scores)
     outputs += [write_predictions(job.folder / further_file(name), predictions)
                 for name, predictions in further.items()]
+    outputs += [] if measured is None else write_relevance(job.folder, measured)
     shown = ", ".join(
         f"{name} {scores[name]:.3f}" for name in ("UA", "WA", "CCC")
         if scores.get(name) is not None

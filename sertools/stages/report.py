@@ -16,6 +16,7 @@ from sertools.report.terminal import print_report
 from sertools.report.units import ReportMeta, UnitResult
 from sertools.report.write import write_report
 from sertools.scoring.predictions import read_predictions
+from sertools.scoring.relevance import read_relevance
 from sertools.stages.evaluate import DEV, SCORES, TEST, further_file
 from sertools.stages.origin import teacher_of, told
 from sertools.stages.sources import sources
@@ -91,6 +92,7 @@ def _unit(job, fold: Fold, seed: int) -> UnitResult:
         further={name: read_predictions(evaluated / further_file(name)) for name in fold.further},
         history=[json.loads(line) for line in lines],
         layer_weights=_layer_weights(trained),
+        relevance=read_relevance(evaluated),
         **{name: facts.get(name) for name in TRAINING_FACTS},
     )
 

@@ -20,6 +20,7 @@ def load_upstream(
     normalise: bool | None = None,
     frozen_mode: str = "eval",
     mask_embedding: bool = False,
+    layers: int | None = None,
 ) -> Upstream:
     """Load a pretrained encoder.
 
@@ -36,6 +37,8 @@ def load_upstream(
             trained on it (never its layer drop or masks), to reproduce results of code that does.
         mask_embedding: keep the learned vector of masked frames, for a student that is pretrained
             further; own implementation only, fresh where the file has none.
+        layers: keep this many blocks, from the first, and, where some are cut off, no LayerNorm
+            after them; own implementation only. None keeps all.
 
     Raises:
         ConfigError: it is absent, unreadable, of no known kind, or lacks weights.
@@ -54,6 +57,7 @@ def load_upstream(
     if implementation == "auto":
         implementation = "sertools" if _is_own(place) else "transformers"
     if implementation == "sertools":
+        from sertools.models.thinning import shorten
         from sertools.models.weights import load_encoder
 
         dropouts = ("dropout", "attention_dropout", "activation_dropout")
@@ -61,8 +65,14 @@ def load_upstream(
         changes |= {} if normalise is None else {"normalise_waveform": normalise}
         changes |= {"mask_embedding": True} if mask_embedding else {}
         changes |= {"layerdrop": 0.0} if frozen_mode == "released" else {}
-        upstream: Upstream = OwnUpstream(load_encoder(place, **changes), trainable, freeze_frontend)
+        encoder = load_encoder(place, **changes)
+        if layers is not None:
+            encoder = shorten(encoder, layers)
+        upstream: Upstream = OwnUpstream(encoder, trainable, freeze_frontend)
     else:
+        if layers is not None:
+            raise ConfigError(f"layers is {layers}, but transformers runs this encoder.",
+                              remedy="only encoders of this package can be cut: layers: null")
         from sertools.models.upstream.transformers import load_transformers
 
         upstream = load_transformers(Path(place), trainable, freeze_frontend, dropout, normalise)
