@@ -16,8 +16,8 @@ PY    := "$(abspath $(VENV))/bin/python"
 READY := $(VENV)/.ready-$(shell cat requirements.txt setup.py | cksum | cut -d' ' -f1)
 
 .PHONY: demo test install lint doctor
+# Threads wait idly here: those that spin take ten times as long where others share the cores.
 demo: export OMP_WAIT_POLICY ?= PASSIVE
-# Threads that wait idly: those that spin take ten times as long where others share the cores.
 demo: install
 	@echo '--- 1 of 5: a synthetic corpus, and the floor: acoustic statistics with an SVM'
 	cd egs/mini && $(PY) run.py hparams/classical.yaml
