@@ -25,7 +25,7 @@ BY_DEFAULT = [  # one of each system and each corpus; the others are `slow`
     "ravdess/hparams/song_classical.yaml", "ravdess/hparams/wavlm_finetune.yaml",
     "urdu/hparams/classical.yaml", "emotiontts_ko/hparams/classical.yaml",
     "aesdd/hparams/classical.yaml", "emodb/hparams/emotion2vec_plus.yaml",
-    "mini/hparams/vesper.yaml",
+    "mini/hparams/vesper.yaml", "mini/hparams/audio_text_dimensions.yaml",
 ]  # fmt: skip
 LEAKY_OFFICIAL_PARTS = ("resd", "meld")  # the release's own parts share speakers or dialogues
 SUBSET = ["--corpus.allow_subset", "true", "--corpus.min_seconds", 0.01]
@@ -91,6 +91,21 @@ def tiny_wavlm(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory) -> Path:
+    """Save a DistilBERT with random weights and a tokeniser of letters."""
+    from transformers import BertTokenizerFast, DistilBertConfig, DistilBertModel
+
+    folder = tmp_path_factory.mktemp("distilbert")
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{x}" for x in letters)]
+    (folder / "vocab.txt").write_text("\n".join(tokens))
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    sizes = {"dim": 32, "n_layers": 1, "n_heads": 2, "hidden_dim": 64}
+    DistilBertModel(DistilBertConfig(vocab_size=len(tokens), **sizes)).save_pretrained(folder)
+    return folder
+
+
 def shrink(text: str, encoder: Path) -> list:
     """Return the options that make a configuration small, whatever system it is."""
     options = ["--precision", "fp32"] if "precision:" in text else []
@@ -104,6 +119,8 @@ def shrink(text: str, encoder: Path) -> list:
         options += ["--trainer.epochs", 1]
     if "scratch.yaml" in text and "load_upstream" not in text:
         options += ["--trainer.encoder.dim", 24]
+    if "audio_text_small.yaml" in text:
+        options += ["--trainer.audio.dim", 24, "--trainer.text.dim", 16]
     if "manifest: data/" in text:  # pretrains on its own audio
         options += ["--pretrainer.epochs", 1, *OWN_AUDIO["teacher:" in text]]
         options += ["--pretrainer.teacher.source", encoder] if "teacher:" in text else []
@@ -121,7 +138,7 @@ def shrink(text: str, encoder: Path) -> list:
     for name in CONFIGURATIONS
 ])  # fmt: skip
 def test_configuration_runs_from_raw_files_to_a_report(
-    repository, tmp_path, tiny_wavlm, tiny_plus, configuration
+    repository, tmp_path, tiny_wavlm, tiny_plus, tiny_bert, configuration
 ):
     name, _, file = configuration.partition("/")
     recipe = copy_recipe(repository, name, tmp_path)
@@ -129,6 +146,10 @@ def test_configuration_runs_from_raw_files_to_a_report(
     options = [file, *SUBSET, *shrink(text, tiny_wavlm)]
     if "trainers/emotion2vec_plus" in text:
         options += ["--trainer.source", tiny_plus]
+    if "trainers/audio_text.yaml" in text:
+        options += ["--trainer.audio.source", tiny_wavlm, "--trainer.text.source", tiny_bert,
+                    "--seeds", 1, "--num_workers", 0]
+        options += ["--trainer.expect_trainable", "null"] if "expect_trainable" in text else []
     if name == "mini":
         options += ["--synthesis.speakers", 6, "--synthesis.utterances", 2]
     else:
@@ -142,7 +163,7 @@ def test_configuration_runs_from_raw_files_to_a_report(
     assert results["protocol"]["protocol"] == ("paper" if flagged else "clean")
     leaks = "kind: official" in text and name in LEAKY_OFFICIAL_PARTS
     assert bool(results["protocol"]["flags"]) == (flagged or leaks)
-    score = "CCC" if "dimensions" in file else "UA"
+    score = "CCC" if "dimensions" in file or "corpus_dimensions" in text else "UA"
     assert -1 <= results["summary"][score]["pooled"] <= 1
     assert score in printed
 
