@@ -77,12 +77,12 @@ def still_pretrainer(**changes) -> Emotion2vecPretrainer:
 class Watched(Emotion2vecBrain):
     """Notes what goes into every update and what comes out of it, per rank."""
 
-    notes: list
+    noted: list
 
     def on_fit_start(self):
         """Note the weights before the first update."""
         super().on_fit_start()
-        self.notes = [{"weights": self._copy(self.raw_model.state_dict()), "batches": []}]
+        self.noted = [{"weights": self._copy(self.raw_model.state_dict()), "batches": []}]
         self.optimizer.register_step_pre_hook(self._note_gradients)
 
     def compute_forward(self, batch, stage):
@@ -96,16 +96,16 @@ class Watched(Emotion2vecBrain):
     def after_step(self):
         """Note the weights after an update."""
         super().after_step()
-        self.notes.append({"weights": self._copy(self.raw_model.state_dict()), "batches": []})
-        torch.save(self.notes, self.folder / f"notes.rank{self.ranks.rank}.ckpt")
+        self.noted.append({"weights": self._copy(self.raw_model.state_dict()), "batches": []})
+        torch.save(self.noted, self.folder / f"notes.rank{self.ranks.rank}.ckpt")
 
     def _note_pass(self, model, args):
         waveforms, mask, *_ = args
-        self.notes[-1]["batches"].append((waveforms.clone(), mask.clone()))
+        self.noted[-1]["batches"].append((waveforms.clone(), mask.clone()))
 
     def _note_gradients(self, optimizer, args, kwargs):
         named = self.raw_model.named_parameters()
-        self.notes[-1]["gradients"] = {k: p.grad.clone() for k, p in named if p.grad is not None}
+        self.noted[-1]["gradients"] = {k: p.grad.clone() for k, p in named if p.grad is not None}
 
     @staticmethod
     def _copy(state):

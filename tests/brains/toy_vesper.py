@@ -66,40 +66,44 @@ def pretrainer(root: Path, **changes) -> VesperPretrainer:
     })
 
 
-class Watched(VesperBrain):
-    """Notes what goes into every update and what comes out of it, per rank."""
+class Watching:
+    """Notes the weights before every update, and its gradients, per rank; before a brain."""
 
-    notes: list
+    noted: list
 
     def on_fit_start(self):
         """Note the weights before the first update."""
         super().on_fit_start()
-        self.notes = [self._begin()]
+        self.noted = [self._begin()]
         self.optimizer.register_step_pre_hook(self._note_gradients)
+
+    def after_step(self):
+        """Go on to the next update."""
+        super().after_step()
+        self.noted.append(self._begin())
+        torch.save(self.noted, self.folder / f"notes.rank{self.ranks.rank}.ckpt")
+
+    def _note_gradients(self, optimizer, args, kwargs):
+        named = self.raw_model.named_parameters()
+        self.noted[-1]["gradients"] = {k: p.grad.clone() for k, p in named if p.grad is not None}
+
+    def _begin(self):
+        state = self.raw_model.state_dict()
+        return {"weights": {k: v.detach().clone() for k, v in state.items()}, "passes": []}
+
+
+class Watched(Watching, VesperBrain):
+    """Notes what goes into every update and what comes out of it."""
 
     def compute_objectives(self, outputs, batch, stage):
         """Note a pass: what was heard, masked and aimed at."""
-        self.notes[-1]["passes"].append({
+        self.noted[-1]["passes"].append({
             "waves": batch.inputs.clone(), "lengths": batch.lengths.clone(),
             "small": batch.small.clone(), "large": batch.large.clone(),
             "real": batch.real.clone(), "everything": batch.everything.clone(),
             "targets": outputs[1].clone(),
         })
         return super().compute_objectives(outputs, batch, stage)
-
-    def after_step(self):
-        """Go on to the next update."""
-        super().after_step()
-        self.notes.append(self._begin())
-        torch.save(self.notes, self.folder / f"notes.rank{self.ranks.rank}.ckpt")
-
-    def _note_gradients(self, optimizer, args, kwargs):
-        named = self.raw_model.named_parameters()
-        self.notes[-1]["gradients"] = {k: p.grad.clone() for k, p in named if p.grad is not None}
-
-    def _begin(self):
-        state = self.raw_model.state_dict()
-        return {"weights": {k: v.detach().clone() for k, v in state.items()}, "passes": []}
 
 
 @contextlib.contextmanager
