@@ -77,7 +77,7 @@ class AudioTextBrain(DownstreamBrain):
         """Learn from this process's share of an update."""
         self._ids, self._judged = batch.ids, None
         parts = list(passes(batch, self.samples))
-        if len(parts) == 1:
+        if not self.ranks.any([len(parts) > 1])[0]:  # else ranks would wait for each other in vain
             super().fit_batch(batch)
             return
         parts = [part.to(self.device, non_blocking=True) for part in parts]

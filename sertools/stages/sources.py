@@ -9,18 +9,23 @@ from typing import Any
 
 from sertools.recipe.relative import root
 
+NAMES = ("source", "pretrained")
+"""Keys of weights."""
+FILES = (*NAMES, "transcripts")
+"""Keys of all files from outside."""
 BLOCK, BLOCKS = 1 << 16, 16
 """Bytes of a block, and blocks per file that are read: enough to tell other weights."""
 
 
 def fingerprint(config: Mapping, without: Collection[str] = ()) -> str | None:
-    """Return a hash over the local files that the configuration names as a source.
+    """Return a hash over the local files that the configuration names under a key of `FILES`.
 
     Keys named in `without` are not looked at. Sizes and blocks spread over each file count, times
     do not: a copy is the same weights. None without a local source; what a hub's id stands for
     does not change under its revision.
     """
-    return content([file for source in sources(config, without) for file in files_of(source)])
+    named = sources(config, without, FILES)
+    return content([file for source in named for file in files_of(source)])
 
 
 def content(files: Iterable[Path]) -> str | None:
@@ -39,24 +44,26 @@ def content(files: Iterable[Path]) -> str | None:
     return digest.hexdigest()
 
 
-def sources(config: Mapping, without: Collection[str] = ()) -> list[str]:
-    """Return what the configuration names as `source` or `pretrained`, paths as from anywhere."""
+def sources(
+    config: Mapping, without: Collection[str] = (), names: Collection[str] = NAMES
+) -> list[str]:
+    """Return what the configuration has under the keys `names`, paths as from anywhere."""
     recipe = getattr(config, "recipe", Path())
     looked = {key: value for key, value in dict(config).items() if key not in without}
-    return [root(source, recipe) for source in sorted(set(_sources(looked)))]
+    return [root(source, recipe) for source in sorted(set(_named(looked, names)))]
 
 
-def _sources(value: Any) -> Iterator[str]:
-    """Yield every text under a key `source` or `pretrained`, however deep."""
+def _named(value: Any, names: Collection[str]) -> Iterator[str]:
+    """Yield every text under one of the keys, however deep."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            if key in ("source", "pretrained") and isinstance(item, str):
+            if key in names and isinstance(item, str):
                 yield item
             else:
-                yield from _sources(item)
+                yield from _named(item, names)
     elif isinstance(value, Sequence) and not isinstance(value, str):
         for item in value:
-            yield from _sources(item)
+            yield from _named(item, names)
 
 
 def files_of(source: str) -> list[Path]:

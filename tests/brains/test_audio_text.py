@@ -179,7 +179,7 @@ def test_two_processes_learn_what_one_does(root, tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
            str(script), str(root), str(tmp_path / "two"), "2"]
-    done = subprocess.run(run, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(run, env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
     toy.main(root, tmp_path / "one", 1)
     one, two = (load_file(tmp_path / name / "best" / "model.safetensors")
@@ -193,7 +193,10 @@ def test_two_processes_learn_what_one_does(root, tmp_path):
 # --- learning ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fusion", ["concat", "gated", "cross_attention"])
+@pytest.mark.parametrize("fusion", [
+    "concat", pytest.param("gated", marks=pytest.mark.slow),
+    pytest.param("cross_attention", marks=pytest.mark.slow),
+])
 def test_sound_and_words_give_what_neither_gives_alone(work_of, fusion):
     work = work_of()
     made = toy.trainer(fusion=fusion, epochs=25, lr=1e-2, encoder_lr=1e-2)

@@ -2,7 +2,7 @@
 
 import shutil
 
-from sertools.stages.sources import fingerprint
+from sertools.stages.sources import fingerprint, sources
 
 
 def config(path) -> dict:
@@ -19,6 +19,16 @@ def test_changed_weights_change_the_fingerprint(tmp_path):
     assert fingerprint({"upstream": {"source": str(copy)}}) == first
     weights.write_bytes(bytes(299_999) + b"1")
     assert fingerprint(config(weights.parent)) != first
+
+
+def test_changed_transcripts_change_the_fingerprint_and_are_no_encoder(tmp_path):
+    file = tmp_path / "asr.jsonl"
+    file.write_text("one")
+    config = {"trainer": {"transcripts": str(file), "text": {"source": "a/b"}}}
+    first = fingerprint(config)
+    file.write_text("two")
+    assert fingerprint(config) != first and sources(config) == ["a/b"]
+    assert fingerprint({"trainer": {"transcripts": "corpus"}}) is None
 
 
 def test_without_local_files_there_is_none():
