@@ -36,7 +36,10 @@ def _sentence(student: dict[str, Any], teacher: dict[str, Any]) -> str:
     facts, metric = _facts(student), student["metrics"][0]
     size, names = text.encoder_size(student).get("parameters"), student["experiment"]
     above = teacher["experiment"]["system"]
-    how = "its layers frozen as its teacher's" if facts["frozen"] else "fine-tuned end to end"
+    ways = {True: "its layers frozen", False: "fine-tuned end to end"}
+    how, other = ways[facts["frozen"]], ways[not _fine_tuned(teacher)]
+    how += " as its teacher's" if how == other == ways[True] else ""
+    how += "" if how.startswith(other) else f" (the teacher: {other})"
     score, best = (each["summary"][metric]["pooled"] for each in (student, teacher))
     share = f"{100 * size / facts['parameters']:.0f} %" if size else "some"
     line = f"{names['system']} has {share} of the parameters of its teacher {above}"
@@ -48,6 +51,13 @@ def _sentence(student: dict[str, Any], teacher: dict[str, Any]) -> str:
     if chance and best > chance:
         line += f"; {100 * (score - chance) / (best - chance):.0f} % of what is above chance"
     return line + ")."
+
+
+def _fine_tuned(results: dict[str, Any]) -> bool:
+    """Say whether more was trained than a head."""
+    size = text.encoder_size(results).get("parameters")
+    trained = ((results.get("cost") or {}).get("parameters") or {}).get("trainable")
+    return bool(size and trained and trained >= size)
 
 
 def _facts(results: dict[str, Any]) -> dict[str, Any]:

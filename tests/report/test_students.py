@@ -17,6 +17,7 @@ def pair(make_units, make_meta, classes):
             units = make_units(folds=2)
             for unit in units:
                 unit.encoder = {"parameters": size, "macs_per_second": None, "seconds": None}
+                unit.parameters = {"total": size + 9, "trainable": 9}
             meta = make_meta(folds=2, tag=name, system=name, provenance=provenance)
             found.append(aggregate(units, classes, meta))
         for results, score in zip(found, (0.75, 0.65), strict=True):
@@ -31,12 +32,12 @@ def test_sizes_and_scores_are_shares_of_the_teachers(pair):
     (line,) = students(pair())
     assert line.startswith("vesper has 40 % of the parameters of its teacher e2v")
     assert "87 % of its UA (65.00 of 75.00; 80 % of what is above chance)" in line
-    assert "frozen" in line
+    assert "its layers frozen as its teacher's" in line
 
 
 def test_a_fine_tuned_student_is_told_apart(pair):
     (line,) = students(pair(frozen=False))
-    assert "fine-tuned" in line and "frozen" not in line
+    assert "fine-tuned end to end (the teacher: its layers frozen)" in line
 
 
 def test_no_sentence_without_the_teachers_results(pair):
