@@ -111,3 +111,11 @@ def test_a_vesper_of_an_encoder_of_ones_own(capsys, tmp_path):
 def test_a_vesper_that_cannot_be_is_refused_in_words(capsys, tmp_path, wrong):
     assert main(["info", str(vesper_recipe(tmp_path, **wrong))]) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_distilled_students_are_counted_with_and_without_heads(capsys, repository):
+    assert told(capsys, "distilhubert", "--seconds", "1")["parameters"] == 23_491_200
+    assert told(capsys, "distilhubert_distillation", "--seconds", "1")["parameters"] == 27_034_752
+    recipe = repository / "egs" / "pretrain" / "hparams" / "distilhubert.yaml"
+    account = told(capsys, str(recipe), "--seconds", "1")
+    assert account["parameters"] == account["trainable"] == 27_034_752

@@ -1,5 +1,6 @@
 """Every pretraining that egs/pretrain's README names runs, in a tiny form."""
 
+import hashlib
 import json
 import re
 import shlex
@@ -14,7 +15,7 @@ from sertools.data.manifest import write_manifest
 from sertools.data.record import Record
 from sertools.models.emotion2vec import DecoderConfig, Distillation, Emotion2vec
 from sertools.models.presets import build_encoder
-from sertools.models.weights import load_encoder
+from sertools.models.weights import load_encoder, save_encoder
 from sertools.models.weights.emotion2vec import save_official
 
 EGS = Path(__file__).resolve().parents[2] / "egs"
@@ -30,20 +31,35 @@ TINY = {
 }  # fmt: skip
 
 
+def hash_of(name: str) -> str:
+    """Return 16 hexadecimal digits that stand for a name."""
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+def sources_of(file: Path) -> dict:
+    """Return the sources that a configuration, or the shared block that it includes, names."""
+    text = file.read_text(encoding="utf-8")
+    included = re.search(r"pretraining_data: !include:(\S+)", text)
+    if included:
+        shared = (file.parent / included[1]).read_text(encoding="utf-8")
+        return yaml.safe_load(re.sub(r"![\w:./]+", "", shared))["sources"]
+    return yaml.safe_load(re.sub(r"![\w:./]+", "", text))["pretraining_data"]["sources"]
+
+
 @pytest.fixture(scope="module")
 def recipe(repository, tmp_path_factory):
     """Return the recipe beside imitations of all corpora that it names."""
     root = tmp_path_factory.mktemp("rows")
     folder = copy_recipe(repository, "pretrain", root)
     for file in folder.glob("hparams/*.yaml"):
-        text = re.sub(r"![\w:./]+", "", file.read_text(encoding="utf-8"))
-        for name, source in yaml.safe_load(text)["pretraining_data"]["sources"].items():
+        for name, source in sources_of(file).items():
             records = []
             for take in range(3):
                 path = trees.sound(root / "releases" / source["folder"] / f"{name}{take}.wav",
                                    seconds=1.0 + take / 10)
                 records.append(Record(id=f"{name}-{take}", path=path.name, speaker="s",
-                                      duration=1.0 + take / 10))
+                                      duration=1.0 + take / 10,
+                                      audio_hash=f"{hash_of(name)}{take:016x}"))
             write_manifest(folder / source["manifest"], records)
     return folder
 
@@ -106,3 +122,43 @@ def test_small_configuration_runs(recipe):
     assert "kept as exp/" in kept and "pretrain.old1" in kept
     assert load_encoder(folder.with_name("pretrain.old1") / "best/encoder").dim == 12
     assert load_encoder(folder / "best/encoder").dim == 12
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory) -> Path:
+    """Save a tiny emotion2vec of 6 blocks of random weights."""
+    torch.manual_seed(0)
+    encoder = build_encoder("emotion2vec_small", dim=12, num_heads=2, ffn_dim=24)
+    return save_encoder(encoder, tmp_path_factory.mktemp("teacher") / "encoder")
+
+
+def test_small_distillation_runs(recipe, teacher):
+    """From the teacher's cached frames to a student whose origin is known."""
+    command = ["hparams/distil_small.yaml", "--data_folder", recipe.parents[1] / "releases",
+               "--pretrainer.teacher.source", teacher, "--pretrainer.epochs", 2,
+               "--pretrainer.batch", 6]  # fmt: skip
+    printed = run_recipe(recipe, *command)
+    assert "student: 2 of 6 blocks" in printed and printed.count("stage 2 features") == 1
+    (folder,) = recipe.glob("exp/distil_small*/pretrain")
+    student = load_encoder(folder / "best/encoder")
+    assert (student.num_layers, student.dim) == (2, 12)
+    about = json.loads((folder / "distilled.json").read_text())
+    assert about["teacher"]["targets"] == [2, 4, 6] and about["epochs"] == 2
+    assert "l1_4" in json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["train"]
+    assert "stage 3 pretrain: done" in run_recipe(recipe, *command)
+
+
+@pytest.mark.slow
+def test_distilhubert_runs(recipe, tmp_path):
+    """On random crops of 0.5 s, with a teacher of HuBERT's kind that is run in every pass."""
+    teacher = build_encoder("hubert_base", dim=16, num_layers=12, num_heads=2, ffn_dim=32,
+                            conv_dim=16, position_kernel=8, position_groups=2)
+    save_encoder(teacher, tmp_path / "teacher")
+    run_recipe(recipe, "hparams/distilhubert.yaml", "--data_folder", recipe.parents[1] /
+               "releases", "--pretrainer.teacher.source", tmp_path / "teacher",
+               "--pretrainer.updates", 2, "--pretrainer.crop_seconds", 0.5, "--precision", "fp32",
+               "--pretrainer.batch", 2, "--num_workers", 0)  # fmt: skip
+    (folder,) = recipe.glob("exp/distilhubert*/pretrain")
+    assert load_encoder(folder / "best/hubert").num_layers == 2
+    about = json.loads((folder / "distilled.json").read_text())
+    assert about["teacher"]["targets"] == [4, 8, 12]
