@@ -124,8 +124,8 @@ class RelevanceTrainer:
         size = sum(parameter.numel() for parameter in model.parameters())
         write_cost(folder, size, size, time.monotonic() - began, device,
                    encoder=encoder_size(model, work.features))
-        said = "the mixture" if self.relevance == "weights" else f"layers {chosen}"
-        work.say(f"{size} numbers in heads of {self.draws} draws, {said} for {self.groups}")
+        work.say(f"{self.draws} draws of heads on {inputs.cache.num_layers} layers"
+                 + self._told(best, chosen))
         write_json(folder / DONE, {"chosen": chosen})
 
     def predict(self, work: FoldWork, ids: Sequence[str]) -> list[Prediction]:
@@ -209,6 +209,15 @@ class RelevanceTrainer:
         return KINDS[self.relevance](
             draw_seeds(work.seed, self.draws), inputs.cache.num_layers, inputs.cache.dim,
             groups, task.num_outputs // groups)
+
+    def _told(self, best: Tensor | None, chosen: list[int]) -> str:
+        """Say the dev scores of the chosen heads, averaged over the draws."""
+        if best is None:
+            return ""
+        mean, layers = best.mean(0).tolist(), self.relevance == "probes"
+        said = [f"{name} {mean[layer][index]:.3f}" + (f" (layer {layer})" if layers else "")
+                for index, (name, layer) in enumerate(zip(self.groups, chosen, strict=True))]
+        return f", dev {self.score}: {', '.join(said)}"
 
     def _publish(self, place: Path, model: LayerHeads, about: dict[str, Any]) -> None:
         if isinstance(model, LayerMixture):

@@ -74,6 +74,7 @@ def relevance_figure(facts: dict[str, Any]) -> str:
                  ticks(y.low, y.high), write)
     name = "weight" if facts["relevance"] == "weights" else facts["score"]
     parts.append(words(4, 14, f"{name} in %" if percent else name, class_="tick"))
+    parts.append(words(4, 33, "depth", class_="tick"))
     for index, (group, curve) in enumerate(groups.items()):
         look = index % 3
         places, above, below = (

@@ -26,6 +26,7 @@ BY_DEFAULT = [  # one of each system and each corpus; the others are `slow`
     "urdu/hparams/classical.yaml", "emotiontts_ko/hparams/classical.yaml",
     "aesdd/hparams/classical.yaml", "emodb/hparams/emotion2vec_plus.yaml",
     "mini/hparams/vesper.yaml", "mini/hparams/audio_text_dimensions.yaml",
+    "emodb/hparams/relevance_probes.yaml",
 ]  # fmt: skip
 LEAKY_OFFICIAL_PARTS = ("resd", "meld")  # the release's own parts share speakers or dialogues
 SUBSET = ["--corpus.allow_subset", "true", "--corpus.min_seconds", 0.01]
@@ -117,6 +118,8 @@ def shrink(text: str, encoder: Path) -> list:
         options += ["--seeds", "1,2,3"]
     if "classical" not in text and "emotion2vec_plus" not in text:
         options += ["--trainer.epochs", 1]
+    if "        layers: " in text and "blocks that are kept" in text:
+        options += ["--trainer.encoder.layers", 1]
     if "scratch.yaml" in text and "load_upstream" not in text:
         options += ["--trainer.encoder.dim", 24]
     if "audio_text_small.yaml" in text:
@@ -163,7 +166,11 @@ def test_configuration_runs_from_raw_files_to_a_report(
     assert results["protocol"]["protocol"] == ("paper" if flagged else "clean")
     leaks = "kind: official" in text and name in LEAKY_OFFICIAL_PARTS
     assert bool(results["protocol"]["flags"]) == (flagged or leaks)
-    score = "CCC" if "dimensions" in file or "corpus_dimensions" in text else "UA"
+    dimensional = "dimensions" in file or "relevance" in file or "corpus_dimensions" in text
+    score = "CCC" if dimensional else "UA"
+    mapped = any("not ratings" in note for note in results["protocol"]["warnings"])
+    assert mapped == ("corpus_mapped.yaml" in text)
+    assert (results["relevance"] is not None) == ("trainers/relevance" in text)
     assert -1 <= results["summary"][score]["pooled"] <= 1
     assert score in printed
 
