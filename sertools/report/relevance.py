@@ -49,6 +49,8 @@ def summarise_relevance(seeds: Sequence[Mapping[str, UnitResult]]) -> dict[str, 
     groups = {}
     for index, name in enumerate(first["groups"]):
         low, high = samples["curve"][index]
+        if first["relevance"] == "weights" and low is not None:  # a share: Student's may be wider
+            low, high = [max(0.0, end) for end in low], [min(1.0, end) for end in high]
         depth_low, depth_high = samples["depth"][index]
         layers = [unit["chosen"][index] for row in found for unit in row]
         groups[name] = {

@@ -112,6 +112,7 @@ def test_weights_are_means_and_their_intervals_jackknives():
     group = facts["groups"]["valence"]
     assert group["curve"] == pytest.approx(weights.mean((0, 1))[1])
     assert group["std"] == pytest.approx(weights.mean(0).std(0, ddof=1)[1])
+    assert min(group["low"]) >= 0 and max(group["high"]) <= 1
     depths = weights.mean(1)[:, 1] @ np.arange(LAYERS)
     left_out = [np.delete(depths, fold).mean() for fold in range(4)]  # never more than a check
     assert np.mean(left_out) == pytest.approx(depths.mean())
