@@ -48,6 +48,7 @@ def write_features(
     num_workers: int = 0,
     should_stop: Callable[[], bool] = lambda: False,
     say: Callable[[str], None] = print,
+    remedy: str = "take storage: bf16 (wider range) or fp32",
 ) -> Path:
     """Compute what a feature cache lacks and return its folder, `<folder>/<key>`.
 
@@ -66,6 +67,7 @@ def write_features(
         precision: of the computation, "fp32" or "bf16" (autocast).
         storage: of the files, "fp16", "bf16" or "fp32".
         should_stop: asked between batches.
+        remedy: what to do where values do not fit the storage, in words.
 
     Raises:
         DataError: features do not fit the storage's range, or the disk is too small.
@@ -96,7 +98,7 @@ def write_features(
         for batch in _load(dataset, batch_seconds, num_workers, upstream):
             if should_stop():
                 raise Interrupted(f"Stopped with {done - 1} of {len(missing)} shards written.")
-            tensors |= _encode(upstream, batch, depths, precision, STORAGE[storage])
+            tensors |= _encode(upstream, batch, depths, precision, STORAGE[storage], remedy)
             progress.add(sum(seconds[id] for id in batch.ids))
         named = {name: tensors[id] for name, id in plan[number].items()}
         notes[number] = write_shard(shard_path(cache, number), named)
@@ -261,7 +263,9 @@ def _load(dataset: AudioDataset, batch_seconds: float, workers: int, upstream) -
 
 
 @torch.inference_mode()
-def _encode(upstream, batch, depths: list[int] | None, precision: str, dtype) -> dict[str, Tensor]:
+def _encode(
+    upstream, batch, depths: list[int] | None, precision: str, dtype, remedy: str
+) -> dict[str, Tensor]:
     """Return the features (layers, frames, dim) of each utterance, cut to its own frames."""
     with torch.autocast(batch.inputs.device.type, torch.bfloat16, enabled=precision == "bf16"):
         encoded = upstream(batch.inputs, batch.lengths, hidden=depths is not None)
@@ -279,7 +283,7 @@ def _encode(upstream, batch, depths: list[int] | None, precision: str, dtype) ->
         raise DataError(
             f"Features do not fit {dtype}: the largest value of the batch is {largest:g}.",
             broken,
-            "take storage: bf16 (wider range) or fp32"
+            remedy
             if largest < float("inf")
             else "the encoder gives no finite numbers for these",
         )

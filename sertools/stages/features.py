@@ -48,6 +48,7 @@ def layers_of(job, upstream: Any) -> Path:
         num_workers=num_workers(job),
         should_stop=job.should_stop,
         say=job.say,
+        remedy="leave the layer out (feature_layers), or train with inputs: audio",
     )
 
 
