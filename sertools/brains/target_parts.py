@@ -63,7 +63,8 @@ def source_of(upstream: Upstream) -> Heard:
 
 
 def target_dataset(
-    given: Mapping[str, Any], work: PretrainingWork, teacher: Teacher, config: EncoderConfig
+    given: Mapping[str, Any], work: PretrainingWork, teacher: Teacher, config: EncoderConfig,
+    convolutions: Mapping[str, str] | None = None,
 ) -> TargetDataset:
     """Return the crops with their targets, from the caches that stage features wrote.
 
@@ -72,6 +73,7 @@ def target_dataset(
         work: of the pretraining.
         teacher: whose frames are the targets.
         config: the student's.
+        convolutions: identity of the student's, if their outputs may be cached.
 
     Raises:
         ConfigError: the audio's rate is wrong, or a cache is missing or of something else.
@@ -84,7 +86,7 @@ def target_dataset(
         )
     caches = [FeatureCache(path.parent) for path in map(Path, work.caches)
               if path.name == "index.json"]
-    convolved = [cache for cache in caches if cache.key["upstream"]["class"] == "Convolutions"]
+    convolved = [cache for cache in caches if cache.key["upstream"] == convolutions]
     heard = [cache for cache in caches
              if cache.key["upstream"] == teacher.upstream.identity
              and cache.key["layers"] == teacher.layers]
@@ -94,7 +96,7 @@ def target_dataset(
     ) if wanted and not found]
     if missing:
         raise ConfigError(
-            "what shall be cached is not, or is that of another teacher",
+            "what shall be cached is not, or is that of another teacher or student",
             [f"{name} is cached, but there is no such cache" for name in missing],
             "run stage features, or set targets: online and frontend: audio",
         )

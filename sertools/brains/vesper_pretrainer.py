@@ -26,7 +26,7 @@ from sertools.brains.vesper_files import OFFICIAL, ORIGIN, shares_of, write_stud
 from sertools.brains.vesper_parts import about, build_models, teacher_of
 from sertools.brains.vesper_settings import loop_options, mask_rule, refuse, schedule
 from sertools.brains.work import PretrainingWork
-from sertools.data.targets import write_convolutions, write_targets
+from sertools.data.targets import convolutions_of, write_convolutions, write_targets
 from sertools.files import write_json
 from sertools.models.encoder import SpeechEncoder
 from sertools.models.upstream import Upstream
@@ -179,7 +179,11 @@ class VesperPretrainer:
             return
         model = Vesper(encoder, upstream.dim, {name: given[f"{name}_weight"] for name in TERMS})
         teacher = teacher_of(given, upstream)
-        dataset = target_dataset(given, work, teacher, encoder.config)
+        cached = given["frontend"] == "cached"
+        dataset = target_dataset(
+            given, work, teacher, encoder.config,
+            convolutions_of(encoder, given["crop_seconds"], given["padding"] == "released").identity
+            if cached else None)
         passes, items = share_out(given["batch"], ranks.world_size, given["batch_seconds"],
                                   max(dataset.seconds))
         train = target_loader(given, work, dataset, items, device, ranks,

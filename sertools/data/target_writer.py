@@ -65,7 +65,8 @@ def write_targets(
     return write_features(
         upstream, records, audio.data_folder, reader, folder, layers=list(depths),
         batch_seconds=batch_seconds, precision=precision, storage="fp16", device=device,
-        num_workers=num_workers, should_stop=should_stop, say=say)
+        num_workers=num_workers, should_stop=should_stop, say=say,
+        remedy="set targets: online; the teacher then runs in every epoch, and nothing is stored")
 
 
 def write_convolutions(
@@ -109,16 +110,23 @@ def write_convolutions(
     if wrong:
         raise ConfigError("convolutions cannot be cached like this", wrong)
     reader = _reader_like(audio.reader, convolution_audio(audio, crop, crop_seconds))
-    samples = round(crop_seconds * reader.sample_rate) if padded else None
+    convolutions = convolutions_of(encoder, crop_seconds, padded)
     was, training = next(encoder.parameters()).device, encoder.training
     try:
         return write_features(
-            Convolutions(encoder, samples), {record.id: record for record in audio.records},
+            convolutions, {record.id: record for record in audio.records},
             audio.data_folder, reader, folder, layers="last", batch_seconds=batch_seconds,
             precision=precision, storage="fp16", device=device, num_workers=num_workers,
-            should_stop=should_stop, say=say)
+            should_stop=should_stop, say=say,
+            remedy="set frontend: audio; the convolutions then run in every epoch")
     finally:
         encoder.to(was).train(training)
+
+
+def convolutions_of(encoder: Any, crop_seconds: float, padded: bool) -> Convolutions:
+    """Return what `write_convolutions` runs; its `identity` is that of the cache."""
+    samples = round(crop_seconds * encoder.config.sample_rate) if padded else None
+    return Convolutions(encoder, samples)
 
 
 def convolution_audio(audio: PretrainingDataset, crop: str, crop_seconds: float) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from sertools.data.target_batch import TargetBatch, TargetExample, collate_targe
 from sertools.data.target_writer import (
     check_rates,
     convolution_audio,
+    convolutions_of,
     write_convolutions,
     write_targets,
 )
@@ -28,7 +29,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 __all__ = ["TargetBatch", "TargetDataset", "TargetExample", "check_rates", "collate_targets",
-           "take_frames", "too_short", "write_convolutions", "write_targets"]
+           "convolutions_of", "take_frames", "too_short", "write_convolutions", "write_targets"]
 
 END = 2
 """Frames by which front ends of equal rate may differ at the end of an utterance."""

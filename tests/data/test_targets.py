@@ -293,6 +293,17 @@ def test_a_teacher_that_hears_less_or_learns_is_refused(root, audio):
     assert len(caught.value.problems) == 2 and "hears 1 s at most" in str(caught.value)
 
 
+def test_values_beyond_half_precision_are_refused_with_a_way_out(tmp_path, audio):
+    loud, louder = OwnUpstream(encoder()), encoder()
+    with torch.no_grad():
+        loud.model.blocks[1].ffn[3].bias.fill_(1e5)
+        louder.frontend.layers[-1].norm.bias.fill_(1e5)
+    with pytest.raises(DataError, match="is 100[0-9]{3}(.|\n)*set targets: online;"):
+        write_targets(loud, audio, tmp_path, DEPTHS, say=lambda text: None)
+    with pytest.raises(DataError, match="is 100[0-9]{3}(.|\n)*set frontend: audio;"):
+        write_convolutions(louder, audio, tmp_path, say=lambda text: None)
+
+
 # What does not fit together
 
 
