@@ -17,6 +17,7 @@ _KIND = {
     "frontend": "conv",
     "conv_norm": "layer",
     "conv_bias": False,
+    "projection_norm": True,
     "block_norm": "post",
     "input_norm": True,
     "final_norm": False,

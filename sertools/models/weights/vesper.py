@@ -54,6 +54,7 @@ _KIND = {
     "sample_rate": 16000,
     "conv_norm": "layer",
     "conv_bias": False,
+    "projection_norm": True,
     "block_norm": "pre",
     "input_norm": False,
     "final_norm": False,

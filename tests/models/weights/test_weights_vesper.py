@@ -246,6 +246,9 @@ def test_what_the_layout_cannot_hold_is_told_and_not_written(tiny_encoder, tmp_p
         assert any(problem.startswith(said) for problem in layout_problems(encoder.config))
         with pytest.raises(ConfigError, match="cannot be saved in Vesper's layout"):
             save_vesper(encoder, tmp_path / "vesper.pt")
+    bare = student(projection_norm=False)
+    assert layout_problems(bare.config) == [
+        "projection_norm: False, the layout holds True only"]
     with pytest.raises(ConfigError, match="predictor prosodic: there is no such one"):
         save_vesper(student(), tmp_path / "vesper.pt", {"prosodic": nn.Linear(1, 1)})
     assert not (tmp_path / "vesper.pt").exists()
