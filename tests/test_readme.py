@@ -14,7 +14,8 @@ README = PAGES[0].read_text(encoding="utf-8")
 
 def commands(text: str) -> list[str]:
     blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
-    lines = "\n".join(block for kind, block in blocks if kind in ("", "sh")).replace("\\\n", " ").splitlines()
+    typed = "\n".join(block for kind, block in blocks if kind in ("", "sh"))
+    lines = typed.replace("\\\n", " ").splitlines()
     return [line.split("#")[0].strip() for line in lines if line.split("#")[0].strip()]
 
 
