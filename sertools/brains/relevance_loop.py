@@ -57,6 +57,7 @@ def train_heads(
     Raises:
         Interrupted: `should_stop`, asked once per epoch, said so.
     """
+    seen = model.standardise(features)
     parameters = dict(model.named_parameters())
     mixture = [p for name, p in parameters.items() if name == "mixture"]
     heads = [p for name, p in parameters.items() if name != "mixture"]
@@ -75,7 +76,7 @@ def train_heads(
         orders = torch.stack([torch.randperm(len(features), generator=g) for g in generators])
         for chosen in orders.to(features.device).tensor_split(number, 1):
             optimizer.zero_grad()
-            total_loss(model(features[chosen]), targets[chosen]).backward()
+            total_loss(model(seen[chosen]), targets[chosen]).backward()
             optimizer.step()
         with torch.no_grad():
             scores = None if dev is None else head_scores(head_outputs(model, dev[0]), dev[1])
@@ -112,7 +113,7 @@ def total_loss(outputs: Tensor, targets: Tensor) -> Tensor:
 def head_outputs(model: LayerHeads, features: Tensor) -> Tensor:
     """Return what all heads say of (n, L, D), (S, L or 1, G, n, O)."""
     draws = len(model.weight)
-    return torch.cat([model(part[None].expand(draws, *part.shape))
+    return torch.cat([model(model.standardise(part)[None].expand(draws, *part.shape))
                       for part in features.split(_AT_ONCE)], 3)
 
 

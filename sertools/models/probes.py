@@ -38,7 +38,10 @@ class LayerHeads(nn.Module):
         self.register_buffer("scale", torch.ones(layers, dim))
 
     def standardise(self, features: Tensor) -> Tensor:
-        """Return features (..., L, D) with the mean and scale of the training part taken out."""
+        """Return features (..., L, D) with the mean and scale of the training part taken out.
+
+        What `forward` gets must have gone through it: once, not in every step.
+        """
         return (features - self.mean) / self.scale
 
 
@@ -59,9 +62,8 @@ class LayerProbes(LayerHeads):
         self.scale.copy_(torch.where(spread > 1e-6, spread, torch.ones_like(spread)))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return outputs (S, L, G, B, O) of features (S, B, L, D)."""
-        seen = self.standardise(features)
-        return torch.einsum("sbld,slgdo->slgbo", seen, self.weight) + self.bias[:, :, :, None]
+        """Return outputs (S, L, G, B, O) of standardised features (S, B, L, D)."""
+        return torch.einsum("sbld,slgdo->slgbo", features, self.weight) + self.bias[:, :, :, None]
 
 
 class LayerMixture(LayerHeads):
@@ -87,7 +89,7 @@ class LayerMixture(LayerHeads):
         return self.mixture.softmax(-1)[:, 0]
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return outputs (S, 1, G, B, O) of features (S, B, L, D)."""
-        mixed = torch.einsum("sgl,sbld->sgbd", self.layer_weights, self.standardise(features))
+        """Return outputs (S, 1, G, B, O) of standardised features (S, B, L, D)."""
+        mixed = torch.einsum("sgl,sbld->sgbd", self.layer_weights, features)
         outputs = torch.einsum("sgbd,sgdo->sgbo", mixed, self.weight[:, 0])
         return outputs[:, None] + self.bias[:, :, :, None]
