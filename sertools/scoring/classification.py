@@ -72,6 +72,13 @@ def recall_and_f1(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return recall, f1
 
 
+def precision_of(confusion: np.ndarray) -> np.ndarray:
+    """Return the precision per class (..., K): 0 where never answered, NaN without a reference."""
+    right = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
+    precision = right / np.maximum(confusion.sum(-2), 1)
+    return np.where(confusion.sum(-1) > 0, precision, np.nan)
+
+
 def metrics_of(confusion: np.ndarray) -> dict[str, np.ndarray]:
     """Return UA, WA, WF1 and MF1, each (...), of confusion matrices (..., K, K)."""
     recall, f1 = recall_and_f1(confusion)
@@ -94,8 +101,9 @@ def classification_scores(
     """Score class names against class names.
 
     Returns:
-        WA, UA, WF1, MF1 as fractions of 1; `recall` and `f1` by class (None where absent);
-        `absent` classes; `confusion` (rows: references, order of `classes`); `n` utterances.
+        WA, UA, WF1, MF1 as fractions of 1; `recall`, `precision` and `f1` by class (None where
+        absent), `macro_precision`, `absent` classes; `confusion` (rows: references, order of
+        `classes`); `n` utterances.
 
     Raises:
         DataError: nothing to score, lengths differ, or a name is not one of `classes`.
@@ -109,6 +117,9 @@ def scores_of_confusion(confusion: np.ndarray, classes: Sequence[str]) -> dict[s
     present = confusion.sum(-1) > 0
     scores: dict[str, Any] = {name: float(value) for name, value in metrics_of(confusion).items()}
     scores["recall"] = _by_class(recall, present, classes)
+    precision = precision_of(confusion)
+    scores["precision"] = _by_class(precision, present, classes)
+    scores["macro_precision"] = float(precision[present].mean())
     scores["f1"] = _by_class(f1, present, classes)
     scores["absent"] = [name for name, here in zip(classes, present, strict=True) if not here]
     scores["confusion"] = confusion.tolist()

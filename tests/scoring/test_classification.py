@@ -35,6 +35,11 @@ def test_scores_equal_scikit_learn(seed, used):
         expected = theirs.f1_score(truth, said, average=average, labels=present)
         assert ours[ours_name] == pytest.approx(expected)
     assert ours["confusion"] == theirs.confusion_matrix(truth, said, labels=CLASSES).tolist()
+    options = {"labels": present, "zero_division": 0}
+    precision = theirs.precision_score(truth, said, average="macro", **options)
+    assert ours["macro_precision"] == pytest.approx(precision)
+    precision = theirs.precision_score(truth, said, average=None, **options)
+    assert [ours["precision"][name] for name in present] == pytest.approx(list(precision))
     recall = theirs.recall_score(truth, said, average=None, labels=present)
     assert [ours["recall"][name] for name in present] == pytest.approx(list(recall))
     assert ours["absent"] == [name for name in CLASSES if name not in truth]
@@ -46,6 +51,8 @@ def test_absent_class_enters_no_mean_and_is_listed():
     assert scores["UA"] == 0.5
     assert scores["absent"] == ["angry"]
     assert scores["recall"] == {"happy": 1.0, "sad": 0.0, "angry": None}
+    assert scores["precision"] == {"happy": 0.5, "sad": 0.0, "angry": None}
+    assert scores["macro_precision"] == 0.25
 
 
 def test_answer_that_never_occurs_costs_recall():
