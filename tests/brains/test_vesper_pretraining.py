@@ -16,10 +16,12 @@ import toy_vesper as toy
 from hyperpyyaml import load_hyperpyyaml
 from safetensors.torch import load_file
 from sertools.brains import vesper as brain_module
+from sertools.brains.groups import whole_optimizer
 from sertools.brains.pretraining import share_out
 from sertools.brains.teacher import spread_within
 from sertools.brains.vesper_parts import build_models
 from sertools.brains.vesper_pretrainer import VesperPretrainer
+from sertools.brains.vesper_settings import mask_rule, schedule
 from sertools.errors import ConfigError, Interrupted
 from sertools.models.presets import build_encoder
 from sertools.models.upstream import load_upstream
@@ -449,6 +451,21 @@ def test_defaults_are_those_of_the_readme_of_the_released_code():
         1.0, 0.1, 1.0)
     assert (given["patience"], given["warmup"], given["floor"], given["clip"]) == (
         15, 0.05, 0.01, None)
+    assert (*given["betas"], given["eps"], given["weight_decay"]) == (0.9, 0.999, 1e-8, 0.01)
+    assert (given["crop"], given["crop_seconds"], tuple(given["teacher_layers"])) == (
+        "start", 5.0, (0.5, 1.0))
+    assert (given["padding"], given["mask"], given["mask_budget"]) == (
+        "fixed", "emotion_guided", "released")
+    rule = mask_rule(given)
+    assert (rule.small_span, rule.small_spans, rule.large_span, rule.large_spans) == (8, 20, 40, 4)
+    assert (rule.share, rule.gap, rule.high, rule.low) == (0.64, 1, (0.5, 1.0), (0.2, 0.49))
+    rates = [schedule(given).factor(0.0, epoch, 100) for epoch in (0, 3, 4, 5, 99)]
+    assert rates[:4] == [0.2, 0.8, 1.0, 1.0] and 0.01 < rates[4] < 0.0103
+    model = torch.nn.Linear(2, 2)
+    optimizer = whole_optimizer(given["lr"], given["weight_decay"], given["betas"], given["eps"])(
+        model)
+    assert type(optimizer) is torch.optim.AdamW and len(optimizer.param_groups) == 1
+    assert {p.ndim for p in optimizer.param_groups[0]["params"]} == {1, 2}
 
 
 def test_what_only_shows_in_the_work_is_said_before_training(work_of, trainer_of, tmp_path):
@@ -458,6 +475,10 @@ def test_what_only_shows_in_the_work_is_said_before_training(work_of, trainer_of
     caches = trainer.write_caches(work_of(), tmp_path / "dump")
     with pytest.raises(ConfigError, match="that of another teacher"):
         trainer_of(targets="cached", teacher_layers=[0.25, 1.0]).fit(work_of(caches=caches))
+    cached = {"frontend": "cached", "padding": "released"}
+    caches = trainer_of(**cached).write_caches(work_of(), tmp_path / "dump")
+    with pytest.raises(ConfigError, match="frontend is cached, but there is no such cache"):
+        trainer_of(frontend="cached").fit(work_of(caches=caches))
     with pytest.raises(ConfigError, match="sample_rate is 8000, but the encoder hears 16000"):
         trainer_of().fit(work_of(data={"sample_rate": 8000}))
     with pytest.raises(ConfigError, match="layers: 9, but the teacher has 4 blocks"):
@@ -497,6 +518,7 @@ def test_every_setting_has_its_key(name):
     values = load_hyperpyyaml(text)["it"]
     own = {"vesper12": {}, "vesper4": {"layers": 4}, "vesper_small": {
         "layers": 2, "small_span": 4, "large_span": 20, "epochs": 60, "keep_epochs": 10}}[name]
+    assert values.keywords["teacher"].keywords["dropout"] == 0.1
     assert values.func is VesperPretrainer and values.keywords["teacher"].func is load_upstream
     given = VesperPretrainer(load_upstream).given
     expected = {**given, **own, "teacher": values.keywords["teacher"]}
