@@ -11,6 +11,7 @@ import torch
 from sertools.brains import groups
 from sertools.brains.audio_text import LOSSES, AudioTextBrain, Ratings
 from sertools.brains.audio_text_inputs import FREEZE, AudioTextInputs
+from sertools.brains.checks import odd_numbers, too_small
 from sertools.brains.distributed import Ranks, resolve_device
 from sertools.brains.downstream import DownstreamTrainer
 from sertools.brains.loaders import make_loader
@@ -168,34 +169,55 @@ OWN = (
     "expect_trainable", "loss", "batch",
 )  # fmt: skip
 """The options that `DownstreamTrainer` does not have."""
+AT_LEAST = {"max_tokens": 1, "fusion_heads": 1, "inner": 1, "encoder_lr": 0, "weight_decay": 0}
+NUMBERS = (*AT_LEAST, "batch", "batch_seconds", "lr", "head_dropout", "label_smoothing")
+WHOLE = {"batch", "max_tokens", "fusion_heads", "inner"}
 
 
 def _check(own: dict[str, Any], given: dict[str, Any]) -> None:
     known = {"fusion": FUSIONS, "pool": POOLS, "loss": LOSSES}
     problems = [f"{name} is {own[name]!r}: use {', '.join(values)}"
                 for name, values in known.items() if own[name] not in values]
+    problems += odd_numbers({**own, **given}, NUMBERS, WHOLE, {"encoder_lr"})
+    if not problems:
+        problems += too_small({**own, **given}, AT_LEAST, ("lr", "batch_seconds"))
     fusion = own["fusion"]
     for name, wanted in (("audio", hears(fusion)), ("text", reads(fusion))):
         if fusion in FUSIONS and wanted and own[name] is None:
             problems.append(f"{name} is missing: fusion {fusion} needs it")
-    if own["batch"] < SMALLEST:
+        elif own[name] is not None and not callable(own[name]):
+            problems.append(f"{name} is {own[name]!r}: give a `!name:` of what builds the encoder")
+    if _is(own["batch"], int) and own["batch"] < SMALLEST:
         problems.append(f"batch is {own['batch']}: a concordance of fewer than {SMALLEST} "
                         "utterances says little; give more, and passes for memory by batch_seconds")
     listed = isinstance(own["freeze"], list | tuple)
-    if not listed or not set(own["freeze"]) <= set(FREEZE):
+    if not listed or any(each not in FREEZE for each in own["freeze"]):
         problems.append(f"freeze is {own['freeze']!r}: list any of {', '.join(FREEZE)}, or none")
-    if not isinstance(given["batch_seconds"], int | float) or not given["batch_seconds"] > 0:
-        problems.append(f"batch_seconds is {given['batch_seconds']}: give seconds per pass")
-    for name in ("inner", "fusion_heads"):
-        if own[name] < 1:
-            problems.append(f"{name} is {own[name]}: give 1 or more")
-    if not 0 <= own["head_dropout"] < 1:
+    if _is(own["head_dropout"], int | float) and not 0 <= own["head_dropout"] < 1:
         problems.append(f"head_dropout is {own['head_dropout']}: give 0 or more, less than 1")
-    wanted = own["expect_trainable"]
-    if isinstance(wanted, list | tuple) and len(wanted) != 2:
-        problems.append(f"expect_trainable is {wanted}: give a number or [share, of]")
+    if not (own["tokeniser"] is None or _is(own["tokeniser"], str | int)):
+        problems.append(f"tokeniser is {own['tokeniser']!r}: give a source, or the size of a "
+                        "SentencePiece vocabulary")
+    problems += _odd_expectation(own["expect_trainable"])
     if problems:
         raise ConfigError("the trainer's options are not sound", problems)
+
+
+def _odd_expectation(wanted: Any) -> list[str]:
+    """Name an expected number of trained parameters that is none."""
+    if wanted is None or _is(wanted, int):
+        return []
+    pair = wanted if isinstance(wanted, list | tuple) and len(wanted) == 2 else (None, None)
+    share, of = pair
+    if _is(share, int | float) and 0 < share and (isinstance(of, str) or _is(of, int) and of > 0):
+        return []
+    return [f"expect_trainable is {wanted!r}: give a number or [share, of], such as "
+            "[0.2, 311228544]"]
+
+
+def _is(value: Any, kind: Any) -> bool:
+    """Say whether a value is of a kind; true and false are no numbers."""
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def _expect(trained: int, wanted: int | Sequence | None) -> None:

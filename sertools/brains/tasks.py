@@ -120,8 +120,11 @@ class Dimensions:
                    if name not in DIMENSIONS]
         if unknown or not self.names:
             raise ConfigError(f"dimensions is {self.names}", unknown or ["name one at least"])
-        if len(scale) != 2 or not scale[0] < scale[1]:
-            raise ConfigError(f"scale is {list(scale)}: give the lowest, then the highest rating")
+        if len(set(self.names)) < len(self.names):
+            raise ConfigError(f"dimensions is {self.names}", ["name each once"])
+        pair = scale if isinstance(scale, list | tuple) and len(scale) == 2 else (None, None)
+        if not all(isinstance(end, int | float) for end in pair) or not pair[0] < pair[1]:
+            raise ConfigError(f"scale is {scale!r}: give the lowest, then the highest rating")
         self.low, self.high = (float(end) for end in scale)
 
     @property

@@ -345,6 +345,13 @@ def test_ratings_that_are_none_are_refused(work_of, value, told):
     ({"audio": None}, "audio is missing"), ({"text": None}, "text is missing"),
     ({"freeze": ["head"]}, "freeze is"), ({"scale": None}, "scale is missing"),
     ({"select": "UA"}, "select is"), ({"expect_trainable": [1]}, "expect_trainable is"),
+    ({"expect_trainable": "20 %"}, "expect_trainable is '20 %'"),
+    ({"expect_trainable": 0.2}, "expect_trainable is 0.2"),
+    ({"expect_trainable": [0.2, 0]}, "expect_trainable is"), ({"batch": None}, "batch: None"),
+    ({"inner": 16.5}, "inner: 16.5"), ({"head_dropout": 1}, "head_dropout is 1"),
+    ({"max_tokens": "8"}, "max_tokens: '8'"), ({"tokeniser": True}, "tokeniser is True"),
+    ({"lr": None}, "lr: None"), ({"encoder_lr": -1}, "encoder_lr: -1"),
+    ({"freeze": [["cnn"]]}, "freeze is"), ({"text": "distilbert"}, "text is 'distilbert'"),
 ])
 def test_options_that_cannot_be_meant_are_refused(changes, match):
     with pytest.raises(ConfigError) as caught:
@@ -359,6 +366,8 @@ def test_options_that_cannot_be_meant_are_refused(changes, match):
     ({"text": functools.partial(small_text, vocabulary=9)}, "trainer decides"),
     ({"tokeniser": None}, "tokeniser is missing"),
     ({"transcripts": "no.jsonl"}, "name it by model"),
+    ({"scale": 5}, "scale is 5"), ({"scale": [1, "x"]}, "scale is"),
+    ({"dimensions": ["valence", "valence"]}, "name each once"),
 ])
 def test_models_that_cannot_be_meant_are_refused(work_of, changes, match):
     with pytest.raises(ConfigError) as caught:
