@@ -23,9 +23,12 @@ FORMS = {
     "microsoft/wavlm-base-plus": ("WavLM", BASE),
     "microsoft/wavlm-large": ("WavLM", LARGE),
     "facebook/data2vec-audio-base": ("Data2VecAudio", {"num_hidden_layers": 12}),
+    "ntu-spml/distilhubert": ("Hubert", {**BASE, "num_hidden_layers": 2,
+                                         "feat_proj_layer_norm": False}),
 }
 EMOTION2VEC = "emotion2vec/emotion2vec_base"
 SMALL = "emotion2vec_small"
+BERT = "distilbert-base-uncased"
 
 
 def save(name: str, root: Path) -> Path:
@@ -42,10 +45,24 @@ def save(name: str, root: Path) -> Path:
                              place / "emotion2vec_base.pt")
     import transformers
 
+    if name == BERT:
+        return letters(place, dim=16, n_layers=6, n_heads=2, hidden_dim=24)
     kind, options = FORMS[name]
     config = getattr(transformers, f"{kind}Config")(**{**NARROW, **options})
     getattr(transformers, f"{kind}Model")(config).save_pretrained(place)
     transformers.Wav2Vec2FeatureExtractor(
         return_attention_mask=options.get("feat_extract_norm") == "layer",
     ).save_pretrained(place)
+    return place
+
+
+def letters(place: Path, **sizes: int) -> Path:
+    """Save a DistilBERT of these sizes with a tokeniser of letters."""
+    from transformers import BertTokenizerFast, DistilBertConfig, DistilBertModel
+
+    known = "abcdefghijklmnopqrstuvwxyz"
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *known, *(f"##{x}" for x in known)]
+    (place / "vocab.txt").write_text("\n".join(tokens))
+    BertTokenizerFast(str(place / "vocab.txt")).save_pretrained(place)
+    DistilBertModel(DistilBertConfig(vocab_size=len(tokens), **sizes)).save_pretrained(place)
     return place
