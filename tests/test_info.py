@@ -29,6 +29,18 @@ def test_table_names_parts_and_length(capsys):
     assert told(capsys, "small", "--seconds", "5") == describe("small", 5)
 
 
+def test_sound_and_words_are_counted_as_they_are_trained(capsys):
+    """Numbers of transformers' models and of the head, convolutions and embeddings frozen."""
+    account = told(capsys, "distilhubert_distilbert", "--seconds", "1")
+    head = 1536 * 768 + 768 + 768 * 3 + 3
+    assert account["parameters"] == 23_491_200 + 66_362_880 + head
+    assert account["trainable"] == 19_290_752 + 42_527_232 + head
+    parts = {part["name"]: part["macs_per_second"] for part in account["parts"]}
+    assert set(parts) == {"encoders audio", "encoders text", "head"}
+    block = 4 * 768 * 768 + 2 * 768 * 3072
+    assert parts["encoders text"] == 6 * 128 * (block + 2 * 128 * 768)  # 128 tokens
+
+
 def test_encoder_of_a_recipe(capsys, repository, tmp_path):
     recipe = tmp_path / "recipe.yaml"
     build = "!name:sertools.models.presets.build_encoder {preset: small, dim: 32, num_heads: 2,"

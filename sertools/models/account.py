@@ -15,10 +15,12 @@ from sertools.errors import ConfigError
 from sertools.models.distilled import Distiller
 from sertools.models.emotion2vec import Emotion2vec
 from sertools.models.encoder import SpeechEncoder
+from sertools.models.fusion import AudioText
 from sertools.models.heads import EncoderWithHead, UtteranceHead
 from sertools.models.presets import PRESETS, build_encoder
+from sertools.models.text.pretrained import TransformersText
 from sertools.models.vesper import Vesper
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -41,12 +43,31 @@ def _distiller(preset: str, targets: int) -> Distiller:
     return Distiller(encoder, encoder.dim, targets)
 
 
+class SoundAndText(AudioText):
+    """DistilHuBERT and DistilBERT, fused, that hears a text of 128 tokens beside its waveforms."""
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        """Return the outputs (B, 3)."""
+        words = torch.zeros(len(waveforms), 128, dtype=torch.long, device=waveforms.device)
+        return super().forward(waveforms, None, words)
+
+
+def _audio_text(preset: str) -> SoundAndText:
+    from transformers import DistilBertConfig, DistilBertModel
+
+    audio = build_encoder(preset)
+    audio.frontend.layers.requires_grad_(False)
+    text = TransformersText(DistilBertModel(DistilBertConfig()), "embeddings")
+    return SoundAndText(audio, text, 3)
+
+
 REGISTRY: dict[str, Callable[[], nn.Module]] = {
     "data2vec2_base": partial(_emotion2vec, "data2vec2_base"),
     "emotion2vec_base": partial(_emotion2vec, "emotion2vec_base"),
     "emotion2vec_plus_large": partial(_emotion2vec_plus, "emotion2vec_plus_large"),
     "distilhubert": partial(build_encoder, "distilhubert"),  # published without mask embedding
     "distilhubert_distillation": partial(_distiller, "distilhubert", 3),
+    "distilhubert_distilbert": partial(_audio_text, "distilhubert"),  # frozen as by default
     "vesper4_pretraining": partial(_vesper, "vesper4"),
     "vesper12_pretraining": partial(_vesper, "vesper12"),
 }
@@ -118,7 +139,7 @@ def _inner(model: nn.Module) -> str:
 def _part(name: str) -> str:
     """Return the part of the model that a parameter or module of this dotted name belongs to."""
     words = [word for word in name.split(".") if not word.isdigit()]
-    return " ".join(words[: 2 if words[0] == "blocks" else 1])
+    return " ".join(words[: 2 if words[0] in ("blocks", "encoders") else 1])
 
 
 def _macs(model: nn.Module, seconds: float) -> dict[str, int]:
@@ -133,7 +154,7 @@ def _macs(model: nn.Module, seconds: float) -> dict[str, int]:
         name = module.partition(".")[2].removeprefix(inner)
         if f"{name}." == inner:
             continue
-        depth = 3 if name.startswith("blocks.") else 1
+        depth = {"blocks": 3, "encoders": 2}.get(name.partition(".")[0], 1)
         if name and name.count(".") + 1 == depth:
             macs[_part(name)] = macs.get(_part(name), 0) + sum(counts.values()) // 2
     rest = counter.get_total_flops() // 2 - sum(macs.values())
