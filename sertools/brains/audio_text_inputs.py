@@ -65,7 +65,7 @@ class AudioTextInputs:
         self._pooling: AudioText | None = None
         if self.reads:
             self.transcripts = Transcripts(given["transcripts"], given["transcripts_model"],
-                                           given["transcripts_missing"])
+                                           given["transcripts_missing"], allow_unknown=True)
             self._read = self.transcripts.read(work.manifest, sorted(work.manifest))
             self.tokeniser = self._tokeniser()
 

@@ -37,7 +37,8 @@ class AudioTextTrainer(DownstreamTrainer):
             SentencePiece vocabulary that is learned from the texts of the training part.
         max_tokens: longest text in tokens; the rest is cut off and told.
         pool: mean over a text's tokens, or cls, the first one.
-        transcripts: corpus, or a recogniser's file, see `Transcripts`.
+        transcripts: corpus, or a recogniser's file, see `Transcripts`; it may have lines of
+            utterances that are left out here.
         transcripts_model: name of the recogniser; needed with a file.
         transcripts_missing: let utterances of which the file knows nothing go without text.
         fusion: concat, gated, cross_attention, audio_only or text_only, see `AudioText`.
@@ -205,7 +206,7 @@ def _check(own: dict[str, Any], given: dict[str, Any]) -> None:
 
 def _odd_expectation(wanted: Any) -> list[str]:
     """Name an expected number of trained parameters that is none."""
-    if wanted is None or _is(wanted, int):
+    if wanted is None or _is(_alone(wanted), int):
         return []
     pair = wanted if isinstance(wanted, list | tuple) and len(wanted) == 2 else (None, None)
     share, of = pair
@@ -213,6 +214,11 @@ def _odd_expectation(wanted: Any) -> list[str]:
         return []
     return [f"expect_trainable is {wanted!r}: give a number or [share, of], such as "
             "[0.2, 311228544]"]
+
+
+def _alone(wanted: Any) -> Any:
+    """Return the only value of a list; the command line makes one where the YAML has a list."""
+    return wanted[0] if isinstance(wanted, list | tuple) and len(wanted) == 1 else wanted
 
 
 def _is(value: Any, kind: Any) -> bool:
@@ -228,6 +234,7 @@ def _expect(trained: int, wanted: int | Sequence | None) -> None:
     """
     if wanted is None:
         return
+    wanted = _alone(wanted)
     if isinstance(wanted, int):
         right, told = trained == wanted, f"{wanted:,}"
     else:

@@ -191,8 +191,8 @@ class Transcripts:
         if problems:
             raise DataError(
                 f"{self.source}: {len(problems)} faults.", problems,
-                "mend the file, or allow what is meant to be so by allow_missing (utterances "
-                "without a line) and allow_unknown (lines without an utterance)",
+                "mend the file; utterances without a line can be allowed (transcripts_missing of "
+                "the trainer)",
             )  # fmt: skip
         return dict(found)
 

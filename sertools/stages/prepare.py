@@ -40,7 +40,7 @@ def _say(job, split: FoldSet, manifest, classes: list[str]) -> None:
         sizes = ", ".join(f"{part} {len(getattr(fold, part))}" for part in ("train", "dev", "test"))
         counts = Counter(manifest[utterance].label for utterance in fold.test)
         shown = " ".join(f"{label} {counts[label]}" for label in classes if counts[label])
-        job.say(f"fold {fold.name}: {sizes}; test: {shown}")
+        job.say(f"fold {fold.name}: {sizes}" + (f"; test: {shown}" if shown else ""))
     for flag in split.flags:
         job.say(f"every result will say: {flag}")
     for note in split.notes:

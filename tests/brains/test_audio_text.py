@@ -311,7 +311,7 @@ def test_results_tell_of_transcripts_and_parameters(work_of, tmp_path):
              for id, record in work_of().manifest.items()}
     file = tmp_path / "asr.jsonl"
     file.write_text("".join(json.dumps({"id": id, "text": text}) + "\n"
-                            for id, text in heard.items()))
+                            for id, text in [*heard.items(), ("left-out", "of the whole release")]))
     said = []
     work = work_of(say=said.append)
     made = toy.trainer(transcripts=str(file), transcripts_model="toy-asr", epochs=1)
@@ -344,7 +344,7 @@ def test_ratings_that_are_none_are_refused(work_of, value, told):
     ({"batch": 7}, "batch is 7"), ({"loss": "mae"}, "loss is"), ({"fusion": "sum"}, "fusion is"),
     ({"audio": None}, "audio is missing"), ({"text": None}, "text is missing"),
     ({"freeze": ["head"]}, "freeze is"), ({"scale": None}, "scale is missing"),
-    ({"select": "UA"}, "select is"), ({"expect_trainable": [1]}, "expect_trainable is"),
+    ({"select": "UA"}, "select is"), ({"expect_trainable": [0.2]}, "expect_trainable is"),
     ({"expect_trainable": "20 %"}, "expect_trainable is '20 %'"),
     ({"expect_trainable": 0.2}, "expect_trainable is 0.2"),
     ({"expect_trainable": [0.2, 0]}, "expect_trainable is"), ({"batch": None}, "batch: None"),
@@ -361,6 +361,7 @@ def test_options_that_cannot_be_meant_are_refused(changes, match):
 
 @pytest.mark.parametrize("changes, match", [
     ({"expect_trainable": 12}, "expect_trainable is 12"),
+    ({"expect_trainable": [12]}, "expect_trainable is 12"),
     ({"expect_trainable": [0.2, "hubert_large"]}, "0.2 of 315,"),
     ({"freeze": ["cnn"]}, "no convolutions"),
     ({"text": functools.partial(small_text, vocabulary=9)}, "trainer decides"),

@@ -104,7 +104,7 @@ def test_all_faults_are_told_at_once_with_their_lines(manifest, tmp_path):
               "line 7: a list", "line 8: has no id", "line 9: 'c-4' has no text",
               "line 10: 'c-4' has half", "'c-9' is not in the manifest", "'c-2' has no line"]
     assert [p[: len(s)] for p, s in zip(problems, starts, strict=True)] == starts
-    assert "allow_missing" in str(caught.value)
+    assert "transcripts_missing" in str(caught.value)
 
 
 def test_lines_of_other_corpora_can_be_allowed(manifest, tmp_path):
