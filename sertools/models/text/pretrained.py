@@ -85,6 +85,9 @@ def load_text(
 
 def _load(folder: Path, dropout: float | None) -> nn.Module:
     from transformers import AutoConfig, AutoModel
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # a bar for a few tensors, in every fold, seed and part
 
     unreadable = (
         OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError,
