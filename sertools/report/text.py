@@ -153,7 +153,7 @@ def setting(results: dict[str, Any]) -> str:
     """Say in one sentence on what the numbers were measured."""
     coverage = results["coverage"]
     speakers = coverage["speakers"]
-    by = "unknown speakers" if speakers is None else _plural(speakers, "speaker")
+    by = "speakers not all known" if speakers is None else _plural(speakers, "speaker")
     done = f"{folds(coverage)} fold{'' if coverage['folds_total'] == 1 else 's'}"
     seeds = _listed("seed", coverage["seeds_counted"])
     return f"{_plural(coverage['n'], 'utterance')} of {by}, {done}, {seeds}."
