@@ -58,6 +58,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "wavlm_large": {**_LARGE, "bias": "gated"},
     "hubert_base": _BASE,
     "hubert_large": _LARGE,
+    "hubert_large_ll60k": {**_LARGE, "conv_bias": True},
     "wav2vec2_base": _BASE,
     "distilhubert": {
         **_BASE,
@@ -111,7 +112,7 @@ RELEASES = {
     "microsoft/wavlm-base-plus": "wavlm_base_plus",
     "microsoft/wavlm-large": "wavlm_large",
     "facebook/hubert-base-ls960": "hubert_base",
-    "facebook/hubert-large-ll60k": "hubert_large",
+    "facebook/hubert-large-ll60k": "hubert_large_ll60k",
     "facebook/wav2vec2-base": "wav2vec2_base",
     "ntu-spml/distilhubert": "distilhubert",
     "emotion2vec/emotion2vec_base": "emotion2vec_base",

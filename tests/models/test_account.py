@@ -26,6 +26,7 @@ PUBLISHED = {
     "wavlm_large": ("WavLM", LARGE, 315_453_120),
     "hubert_base": ("Hubert", {}, 94_371_712),
     "hubert_large": ("Hubert", LARGE, 315_435_136),
+    "hubert_large_ll60k": ("Hubert", {**LARGE, "conv_bias": True}, 315_438_720),
     "wav2vec2_base": ("Wav2Vec2", {}, 94_371_712),
     "wav2vec2_large": ("Wav2Vec2", {**LARGE, "conv_bias": True}, 315_438_720),
     "wav2vec2_large_post": ("Wav2Vec2", POST_LARGE, 315_428_992),
