@@ -9,7 +9,6 @@ from typing import Any
 from sertools.report import text
 from sertools.report.tables import Table, scores_table
 from sertools.report.units import ReportMeta, UnitResult
-from sertools.scoring.unit import score_unit
 
 KEPT = ("coverage", "metrics", "summary", "interval", "chance", "by_class", "confusion",
         "calibration")
@@ -21,6 +20,9 @@ def further_tests(
     aggregate: Callable[..., dict[str, Any]],
 ) -> dict[str, dict[str, Any]]:
     """Return the results of every further test part by name, as `aggregate` makes them."""
+    # Imported here, so that the tables of finished results need no numbers library.
+    from sertools.scoring.unit import score_unit
+
     found = {}
     for name in dict.fromkeys(name for unit in units for name in unit.further):
         own = [dataclasses.replace(unit, test=unit.further[name], further={},
