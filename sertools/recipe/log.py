@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from sertools.recipe import rank
+from sertools.recipe.disk import FULL
 
 
 class Log:
@@ -43,10 +44,14 @@ class Log:
         self.write(text)
 
     def write(self, text: str) -> None:
-        """Write to the file alone."""
+        """Write to the file alone; a full disk loses the line, so that what fails next is said."""
         if self.path is None:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         head = time.strftime("%Y-%m-%d %H:%M:%S ") + (f"{self.prefix}: " if self.prefix else "")
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write("".join(f"{head}{line}\n" for line in text.splitlines() or [""]))
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write("".join(f"{head}{line}\n" for line in text.splitlines() or [""]))
+        except OSError as error:
+            if error.errno not in FULL:
+                raise

@@ -14,6 +14,7 @@ from sertools.errors import ConfigError, UserError
 from sertools.files import write_json
 from sertools.recipe import check, explain, lock, provenance, rank, tree
 from sertools.recipe.config import Config
+from sertools.recipe.disk import full_disk
 from sertools.recipe.job import Job
 from sertools.recipe.launch import Launch
 from sertools.recipe.log import Log
@@ -58,7 +59,11 @@ class Recipe:
         except KeyboardInterrupt:
             session.log.warn("stopped at once; what was saved before is kept")
             return session.end(4)
-        except Exception:
+        except Exception as error:
+            full = full_disk(error)
+            if full:
+                session.log.warn(str(full))
+                return session.end(full.exit_code)
             session.log.warn(traceback.format_exc().rstrip())
             if session.log.path:
                 session.log.warn(f"this is a bug; the log is {session.log.path}")

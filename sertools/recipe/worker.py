@@ -9,6 +9,7 @@ from collections.abc import Callable
 from sertools.errors import ConfigError, UserError
 from sertools.files import write_json
 from sertools.recipe import rank
+from sertools.recipe.disk import full_disk
 from sertools.recipe.launch import STOP_NOW
 from sertools.recipe.marker import read_marker
 from sertools.recipe.places import Places, Unit
@@ -35,7 +36,10 @@ class Worker:
         try:
             self._check_size()
             outputs = call(self.stage, self.unit)
-        except UserError as error:
+        except Exception as problem:
+            error = problem if isinstance(problem, UserError) else full_disk(problem)
+            if error is None:
+                raise
             # The exit code stays 0: torchrun kills the other processes when one of them fails,
             # and they may still be writing what is needed to go on.
             write_json(self.result, {"exit_code": error.exit_code, "summary": error.summary,

@@ -8,9 +8,12 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 
 import pytest
+import safetensors
 from sertools.files import read_json
+from sertools.recipe.disk import full_disk
 from sertools.recipe.stage import NAMES
 
 UNIT = ("--fold", "1", "--seed", "1")
@@ -106,6 +109,34 @@ def test_a_data_fault_has_its_own_code_and_no_traceback(toy):
     outcome = toy.run(fault="data@prepare")
     assert outcome.code == 3 and "Traceback" not in outcome.err + outcome.out
     assert "2 files are broken\n  - a.wav: empty; delete it\n  - b.wav: cut" in outcome.err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+@pytest.mark.parametrize("words", [(), ("--nproc", "2")])
+def test_a_full_disk_is_said_in_words_and_the_same_command_goes_on(toy, words):
+    outcome = toy.run(*words, fault="full@train/1/2")
+    assert outcome.code == 3 and "Traceback" not in outcome.err + outcome.out
+    assert "the disk is full" in outcome.err and "No space left" in outcome.err
+    assert "--exp-dir" in outcome.err
+    done = toy.ran()
+    assert toy.call(*words).code == 0 and not set(done[:-1]) & set(toy.ran())
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_all_who_write_files_are_understood():
+    import torch
+
+    for write in (lambda: torch.save(torch.zeros(9999), "/dev/full"),
+                  lambda: Path("/dev/full").write_text("more")):
+        with pytest.raises((OSError, RuntimeError)) as caught:
+            write()
+        assert full_disk(caught.value).exit_code == 3
+        again = ValueError("another")
+        again.__cause__ = caught.value
+        assert full_disk(again)
+    said = "Error while serializing: I/O error: No space left on device (os error 28)"
+    assert full_disk(safetensors.SafetensorError(said))
+    assert full_disk(PermissionError(13, "no")) is None and full_disk(ValueError("bug")) is None
 
 
 def test_a_bug_shows_its_traceback_here_and_in_the_log(toy):

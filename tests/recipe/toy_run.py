@@ -1,8 +1,8 @@
 """A recipe of small text files; tests copy it into a folder of their own as run.py.
 
 `ran.txt` lists what ran, one line per stage or unit. `TOY_FAULT=<what>@<stage>[/<fold>/<seed>]`
-makes one call misbehave: kill, kill-late, wait (until asked to stop), bug, data, meddle (with
-shared files).
+makes one call misbehave: kill, kill-late, wait (until asked to stop), bug, data, full (a full
+disk), meddle (with shared files).
 """
 
 import json
@@ -52,6 +52,8 @@ def misbehave(job, fault):
         (job.data / "utts.json").write_text("another run's")
     if fault == "bug":
         raise ZeroDivisionError("a bug of the toy")
+    if fault == "full":
+        Path("/dev/full").write_text("more")
     if fault == "data":
         raise DataError("2 files are broken", ["a.wav: empty; delete it", "b.wav: cut; copy it"])
 
