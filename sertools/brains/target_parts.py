@@ -16,7 +16,7 @@ from sertools.brains.teacher import Teacher
 from sertools.brains.work import PretrainingWork
 from sertools.data.batching import BucketBatchSampler
 from sertools.data.feature_cache import FeatureCache
-from sertools.data.targets import TargetDataset, collate_targets
+from sertools.data.targets import TargetDataset, collate_targets, odd_crop
 from sertools.errors import ConfigError
 from sertools.files import publish, write_json
 from sertools.models.config import EncoderConfig
@@ -107,6 +107,20 @@ def target_dataset(
         online=online, small_span=given["small_span"], normalise=config.normalise_waveform,
         teacher_rate=teacher.upstream.frame_rate,
     )
+
+
+def refuse_crops(
+    given: Mapping[str, Any], work: PretrainingWork, config: EncoderConfig
+) -> None:
+    """Refuse crops that the student cannot learn from, before a teacher runs for hours.
+
+    Raises:
+        ConfigError: they are longer than what the teacher hears, or too short for a mask.
+    """
+    wrong = odd_crop(work.dataset, given["crop_seconds"], config.hop, config.frames,
+                     given["small_span"])
+    if wrong:
+        raise ConfigError("student and teacher cannot be trained like this", wrong)
 
 
 def target_loader(

@@ -15,6 +15,7 @@ from sertools.brains.target_parts import (
     files_of,
     leave_untrained,
     parameters_of,
+    refuse_crops,
     setup_of,
     source_of,
     target_dataset,
@@ -137,11 +138,15 @@ class VesperPretrainer:
         Returns:
             index files and shards; what is there already is not computed again. None if there
             is nothing to be learned.
+
+        Raises:
+            ConfigError: the student, its crops or the caches cannot be as configured.
         """
         given, caches = self.given, []
         if not given["epochs"]:
             return []
         upstream, encoder = build_models(given, self.seed)
+        refuse_crops(given, work, encoder.config)
         options = {"device": work.device, "num_workers": work.num_workers,
                    "should_stop": work.should_stop, "say": work.say}
         if given["targets"] == "cached":

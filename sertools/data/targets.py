@@ -163,12 +163,7 @@ class TargetDataset(Dataset):
             wrong.append(f"crop: {self.crop!r} is not one of start, random")
         if reader.normalise or reader.crop == "random":
             wrong.append("audio: the teacher wants it as recorded, cut at the start or not at all")
-        if reader.crop_seconds is not None and self.crop_seconds > reader.crop_seconds:
-            wrong.append(f"crop_seconds: {self.crop_seconds:g} is above max_seconds "
-                         f"{reader.crop_seconds:g}, what the teacher hears")
-        if self.crop_samples < self.hop or self.crop_frames <= small_span:
-            wrong.append(f"crop_seconds: {self.crop_seconds:g} gives {self.crop_frames} frames, "
-                         f"too few for a mask of {small_span}")
+        wrong += odd_crop(self.audio, self.crop_seconds, self.hop, self.count, small_span)
         if self.online == (self.cache is not None):
             wrong.append("targets: either a cache or a teacher that is run, not both, not none")
         if teacher_rate is not None:
@@ -192,6 +187,21 @@ class TargetDataset(Dataset):
             if missing:
                 raise DataError(f"the cache of the {what} lacks utterances", missing,
                                 "run stage features again")
+
+
+def odd_crop(audio: PretrainingDataset, crop_seconds: float, hop: int,
+             frames: Callable[[int], int], small_span: int) -> list[str]:
+    """Return why crops of this length cannot be learned from; arguments as of `TargetDataset`."""
+    wrong, longest = [], audio.reader.crop_seconds
+    if longest is not None and crop_seconds > longest:
+        wrong.append(f"crop_seconds: {crop_seconds:g} is above max_seconds {longest:g}, "
+                     "what the teacher hears")
+    samples = round(crop_seconds * audio.reader.sample_rate)
+    count = frames(samples)
+    if samples < hop or count <= small_span:
+        wrong.append(f"crop_seconds: {crop_seconds:g} gives {count} frames, too few for a mask of "
+                     f"{small_span}")
+    return wrong
 
 
 def too_short(audio: PretrainingDataset, frames: Callable[[int], int], small_span: int

@@ -483,6 +483,11 @@ def test_what_only_shows_in_the_work_is_said_before_training(work_of, trainer_of
         trainer_of().fit(work_of(data={"sample_rate": 8000}))
     with pytest.raises(ConfigError, match="layers: 9, but the teacher has 4 blocks"):
         trainer_of(layers=9).fit(work_of())
+    for seconds, words in ((1.5, "1.5 is above max_seconds 1.1"), (0.05, "too few for a mask")):
+        with pytest.raises(ConfigError, match=words):  # before hours of a teacher
+            trainer_of(targets="cached", crop_seconds=seconds).write_caches(
+                work_of(), tmp_path / "long")
+    assert not (tmp_path / "long").exists()
     said = []
     trainer_of(**QUICK | {"epochs": 1, "small_span": 35, "large_span": 35}).fit(
         work_of(say=said.append, data={"min_seconds": 0.64}))
