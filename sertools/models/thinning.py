@@ -132,17 +132,19 @@ def target_depths(fractions_or_depths: Sequence[float], layers: int) -> list[int
     Args:
         fractions_or_depths: shares of the depth in [0, 1], of which the nearest whole depth is
             taken (the deeper of two as near), or whole numbers above 1, which are depths. 1 is
-            the share: all blocks.
+            a depth among whole numbers one of which is above 1, and else the share: all blocks.
         layers: blocks of the teacher; depth 0 is the input of its first block.
 
     Raises:
         ConfigError: for what is neither, or deeper than the teacher.
     """
     depths, problems = [], []
+    numbers = [wish for wish in fractions_or_depths if _number(wish)]
+    whole = max(numbers, default=0) > 1 and all(wish == wish // 1 for wish in numbers)
     for wish in fractions_or_depths:
         if not _number(wish) or not 0 <= wish <= max(1, layers):
             problems.append(f"{wish!r}: the teacher has {layers} blocks")
-        elif wish <= 1:
+        elif wish <= 1 and not whole:
             depths.append(int(wish * layers + 0.5))
         elif wish == int(wish):
             depths.append(int(wish))

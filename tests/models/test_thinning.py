@@ -243,6 +243,10 @@ def test_structure_without_weights_is_that_of_the_student(tiny_encoder, way):
         ([0.25, 1], 12, [3, 12]),
         ([6, 9.0], 12, [6, 9]),
         ([0.0, 0.1], 12, [0, 1]),
+        ([1, 2], 4, [1, 2]),  # whole numbers, so 1 is no share
+        ([0, 1.0, 12], 12, [0, 1, 12]),
+        ([1, 1.0], 12, [12, 12]),
+        ([0.5, 1, 9], 12, [6, 12, 9]),
     ],
 )
 def test_depths_of_targets(wishes, layers, depths):
