@@ -56,9 +56,16 @@ def feature_reader(job) -> AudioReader:
     """Return what reads the audio of cached features: its first `feature_seconds`; null: all.
 
     The upstream normalises a waveform, or does not, as it was trained.
+
+    Raises:
+        ConfigError: `feature_seconds` is no length.
     """
     seconds = job.config.get("feature_seconds")
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if seconds is not None and not (number and 0 < seconds < float("inf")):
+        raise ConfigError(f"feature_seconds is {seconds!r}",
+                          remedy="give the seconds that are heard of an utterance; null: all")
     return AudioReader(
-        crop="start" if seconds else None, crop_seconds=seconds or None, normalise=False,
+        crop=None if seconds is None else "start", crop_seconds=seconds, normalise=False,
         cache_megabytes=0,
     )

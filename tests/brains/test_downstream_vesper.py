@@ -85,6 +85,12 @@ def test_features_of_the_start_are_those_of_cropped_audio(toy, work_of, tmp_path
     assert said[0].startswith(f"features: {hours:.2f} h")
 
 
+@pytest.mark.parametrize("seconds", [0, -1.0, "all", True, float("nan")])
+def test_odd_lengths_of_cached_audio_are_refused(seconds):
+    with pytest.raises(ConfigError, match="feature_seconds is .*\n.*null: all"):
+        feature_reader(types.SimpleNamespace(config={"feature_seconds": seconds}))
+
+
 def test_crops_that_cannot_be_meant_are_refused(toy):
     with pytest.raises(ConfigError, match="crop is not: name start or random"):
         toy.audio_trainer(crop_prediction=True)
