@@ -48,6 +48,8 @@ def read_pickled(path: Path, mmap: bool = False) -> Any:
 
 def _why(error: Exception) -> list[str]:
     """Return the reason that PyTorch gives, without its advice to read the file unsafely."""
+    if isinstance(error, LookupError):  # its unpickler fell over bytes: 101, pop from empty list
+        return ["it is no file of torch.save"]
     text = str(error).partition("WeightsUnpickler error:")[2] or str(error)
     return [line.strip() for line in text.splitlines() if line.strip()][:1]
 

@@ -215,10 +215,11 @@ def test_truncated_absent_and_foreign_files_are_told(model, tmp_path):
     path.write_bytes(b"")
     with pytest.raises(ConfigError, match=r"m\.pt: cannot be read\.\n.*ends too early"):
         load_start(path, model)
-    for words in ("these are words", "# A title", "{}", "version https://git-lfs"):
+    for words in ("these are words", "hello\n", "# A title", "{}", "version https://git-lfs"):
         path.write_text(words)
         with pytest.raises(ConfigError, match=r"m\.pt: (cannot be read|refused)") as caught:
             load_start(path, model)
+        assert any(len(problem.split()) > 2 for problem in caught.value.problems)  # not "101"
         assert "weights_only" not in str(caught.value)  # PyTorch advises to read it unsafely
     torch.save({"cfg": CFG}, path)
     for load in (load_encoder, load_classifier):
