@@ -176,6 +176,8 @@ class SERBrain(SteppingBrain):
                 if self._looks(bar):
                     bar.set_postfix(loss=f"{self.sums.running_loss():.4f}")
         self.settle()
+        steps = -(-self._batches // self.options.accumulation)
+        self.guard.give_up_after(self.progress.skipped, steps)
         self._take_time()
 
     def _looks(self, bar: Any) -> bool:

@@ -116,9 +116,9 @@ class Guard:
             place = f"epoch {bad[0]['epoch']}, step {bad[0]['step']}"
             self.say(f"warning: loss or gradient is not finite in {place}: skipped, see {path}")
 
-    def give_up_after(self, skipped: int) -> None:
-        """Raise Diverged once more steps were skipped in an epoch than allowed."""
-        if skipped > self.patience:
+    def give_up_after(self, skipped: int, steps: int | None = None) -> None:
+        """Raise Diverged once more steps were skipped in an epoch than allowed, or all `steps`."""
+        if skipped > self.patience or 1 < skipped == steps:
             raise Diverged(
                 f"{skipped} steps of this epoch had a loss or gradient that was NaN or infinite",
                 [f"utterances of such a step: {', '.join(item['ids'][:5])} ..."
