@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sertools.brains.base import DONE
 from sertools.brains.distiller import DistillerBrain
 from sertools.brains.distiller_files import HEADS, HUBERT, ORIGIN, write_student
 from sertools.brains.distiller_parts import about, build_models, epochs_of, teacher_of
 from sertools.brains.distiller_settings import WD_EXCLUDE, loop_options, refuse, schedule
-from sertools.brains.distributed import Ranks, resolve_device
-from sertools.brains.groups import whole_optimizer
-from sertools.brains.pretraining import share_out
-from sertools.brains.target_parts import (
-    files_of,
-    leave_untrained,
-    parameters_of,
-    setup_of,
-    source_of,
-    target_dataset,
-    target_loader,
-    told,
-)
-from sertools.brains.work import PretrainingWork
-from sertools.data.targets import write_targets
-from sertools.files import write_json
+from sertools.brains.distributed import Ranks
+from sertools.brains.options import LoopOptions
+from sertools.brains.target_pretrainer import Kind, TargetPretrainer
+from sertools.brains.teacher import Teacher
 from sertools.models.distilled import Distiller
 from sertools.models.encoder import SpeechEncoder
 from sertools.models.upstream import Upstream
-from sertools.models.weights.heard import pretrained_on
+from sertools.models.weights.heard import Heard, pretrained_on
 
 
-class DistillerPretrainer:
+class DistillerPretrainer(TargetPretrainer):
     """Distil a pretrained encoder into a shallow student (DistilHuBERT, arXiv 2110.01900).
 
     Defaults are those of the released code; where code and published checkpoint differ, those of
     the checkpoint.
+
+    It leaves the student as `best/encoder`, as `best/hubert` for transformers where that can run
+    it, what it predicted the layers with in `best/heads.safetensors`, and in `distilled.json` where
+    it comes from.
 
     Args:
         teacher: a `!name:` partial of `load_upstream`, frozen; sertools must run it itself.
@@ -81,6 +71,8 @@ class DistillerPretrainer:
         ConfigError: options that are unknown or do not fit together; all of them are listed.
     """
 
+    kind = Kind(refuse, schedule, build_models, teacher_of, about, ORIGIN, "heads")
+
     def __init__(
         self,
         teacher: Callable[[], Upstream],
@@ -122,117 +114,30 @@ class DistillerPretrainer:
         log_every: int = 50,
         tensorboard: bool = True,
     ):
-        self.given: dict[str, Any] = {k: v for k, v in locals().items() if k != "self"}
-        refuse(self.given)
-        self.seed = seed
-        self.reading: dict[str, Any] = {"normalise": False, "crop": "start"}
-        """How `PretrainingData.dataset` shall read: what the teacher hears."""
+        TargetPretrainer.__init__(self, locals())  # super() would be among the locals
 
-    # Stage features
-
-    def write_caches(self, work: PretrainingWork, folder: Path) -> list[Path]:
-        """Cache the teacher's targets, where that is wanted.
-
-        Args:
-            work: of the pretraining; its own folder is not touched.
-            folder: where caches are kept.
-
-        Returns:
-            index file and shards; what is there already is not computed again. None if there is
-            nothing to be learned.
-        """
+    def _model(self, upstream: Upstream, encoder: SpeechEncoder, teacher: Teacher) -> Distiller:
         given = self.given
-        if given["epochs"] == 0 or given["targets"] != "cached":
-            return []
-        upstream, _ = build_models(given, self.seed)
-        return files_of([write_targets(
-            upstream, work.dataset, folder, teacher_of(given, upstream).layers,
-            given["teacher_precision"], device=work.device, num_workers=work.num_workers,
-            should_stop=work.should_stop, say=work.say)])
+        return Distiller(encoder, upstream.dim, len(teacher.depths), given["frontend_gradient"],
+                         given["frontend_norm"])
 
-    # Stage pretrain
+    def _options(self, batches: int, passes: int, ranks: Ranks) -> LoopOptions:
+        return loop_options(self.given, epochs_of(self.given, batches, passes), passes)
 
-    def fit(self, work: PretrainingWork) -> None:
-        """Train from wherever an earlier call stopped; leave the student of the best epoch.
+    def _brain(self, *rest: Any, **more: Any) -> DistillerBrain:
+        return DistillerBrain(*rest, **more)
 
-        `best/encoder` is the student, `best/hubert` the same for transformers where that can run
-        it, `best/heads.safetensors` what it predicted the layers with; `distilled.json` says where
-        it comes from.
+    def _beside(self, best: Path, trained: bool) -> list[Path]:
+        hubert = [best / HUBERT / name for name in ("config.json", "model.safetensors")]
+        return [*(hubert if (best / HUBERT).is_dir() else []), *([best / HEADS] if trained else [])]
 
-        Raises:
-            Interrupted: a stop was asked for; everything is saved.
-            Diverged: the training went wrong.
-            ConfigError: settings do not fit the teacher, the cache, the processes or a checkpoint.
-            DataError: the cache lacks utterances.
-        """
-        device = resolve_device(work.device)
-        ranks = Ranks.start(device, work.rank, work.world_size)
-        if ranks.share(all(path.is_file() for path in self.artefacts(work))):
-            return
-        given = self.given
-        upstream, encoder = build_models(given, self.seed)
-        if given["epochs"] == 0:
-            leave = functools.partial(self._leave_untrained, work, upstream, encoder)
-            ranks.attempt(leave if ranks.main else None)
-            return
-        teacher = teacher_of(given, upstream)
-        model = Distiller(encoder, upstream.dim, len(teacher.depths), given["frontend_gradient"],
-                          given["frontend_norm"])
-        reading = {**given, "frontend": "audio", "small_span": 0}
-        dataset = target_dataset(reading, work, teacher, encoder.config)
-        passes, items = share_out(given["batch"], ranks.world_size, given["batch_seconds"],
-                                  max(dataset.seconds))
-        train = target_loader(given, work, dataset, items, device, ranks)
-        epochs = epochs_of(given, len(train), passes)
-        origin = about(given, upstream, encoder, model)
-        for line in told(work, dataset, origin, len(train), epochs, passes,
-                         (items, ranks.world_size), "heads"):
-            work.say(line)
-        heard = {**self._heard_before(upstream), **work.dataset.heard()}
-        if given["targets"] == "cached":
-            teacher.upstream = upstream = None  # its memory is better used
-        else:
-            upstream.to(device).settle(given["teacher_precision"])
-        brain = DistillerBrain(
-            model, work, device, ranks, loop_options(given, epochs, passes), schedule(given),
-            whole_optimizer(given["lr"], given["weight_decay"], tuple(given["betas"]),
-                            given["eps"], WD_EXCLUDE[given["wd"]]),
-            setup_of(given, dataset.ids, origin), objective=given, teacher=teacher, heard=heard,
-        )
-        brain.learn(train)
-        if ranks.main:
-            progress = brain.progress
-            self._leave(work, {
-                **origin, "epochs": progress.epoch, "best_epoch": progress.best_epoch,
-                "left_out_as_too_short": len(dataset.too_short),
-            })
+    def _write_untrained(self, encoder: SpeechEncoder, best: Path, heard: Heard) -> None:
+        write_student(encoder, None, best, heard)
 
-    def artefacts(self, work: PretrainingWork) -> list[Path]:
-        """Return the files whose presence means that pretraining is complete."""
-        folder = Path(work.folder)
-        names = ("config.json", "model.safetensors")
-        best = [folder / "best" / "encoder" / name for name in names]
-        hubert = folder / "best" / HUBERT
-        best += [hubert / name for name in names if hubert.is_dir()]
-        trained = [folder / "best" / HEADS, folder / "metrics.jsonl"]
-        if self.given["epochs"] == 0:
-            trained = []
-        return [*best, *trained, folder / DONE, folder / ORIGIN,
-                folder / "audio.json"]  # written last
+    def _spared(self) -> str:
+        return WD_EXCLUDE[self.given["wd"]]
 
-    def _heard_before(self, upstream: Upstream) -> dict[str, Any]:
+    def _heard_before(self, upstream: Upstream) -> Heard:
         """Return the corpora that teacher and start have heard, as far as is known."""
         start = self.given["source"]
-        return {**source_of(upstream), **(pretrained_on(start) if start else {})}
-
-    def _leave_untrained(
-        self, work: PretrainingWork, upstream: Upstream, encoder: SpeechEncoder
-    ) -> None:
-        """Write the student as it is initialised."""
-        leave_untrained(work, parameters_of(encoder)["total"], lambda best: write_student(
-            encoder, None, best, self._heard_before(upstream)))
-        self._leave(work, {**about(self.given, upstream, encoder, encoder), "epochs": 0})
-
-    def _leave(self, work: PretrainingWork, origin: dict[str, Any]) -> None:
-        write_json(Path(work.folder) / ORIGIN, origin)
-        write_json(Path(work.folder) / "audio.json", work.summary)
+        return {**super()._heard_before(upstream), **(pretrained_on(start) if start else {})}

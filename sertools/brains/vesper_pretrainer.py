@@ -2,43 +2,35 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sertools.brains.base import DONE
-from sertools.brains.distributed import Ranks, resolve_device
-from sertools.brains.groups import whole_optimizer
-from sertools.brains.pretraining import share_out
-from sertools.brains.target_parts import (
-    files_of,
-    leave_untrained,
-    parameters_of,
-    refuse_crops,
-    setup_of,
-    source_of,
-    target_dataset,
-    target_loader,
-    told,
-)
+from sertools.brains.distributed import Ranks
+from sertools.brains.options import LoopOptions
+from sertools.brains.target_parts import refuse_crops
+from sertools.brains.target_pretrainer import Kind, TargetPretrainer
+from sertools.brains.teacher import Teacher
 from sertools.brains.vesper import SHARES, VesperBrain
 from sertools.brains.vesper_files import OFFICIAL, ORIGIN, shares_of, write_student
 from sertools.brains.vesper_parts import about, build_models, teacher_of
 from sertools.brains.vesper_settings import loop_options, mask_rule, refuse, schedule
 from sertools.brains.work import PretrainingWork
-from sertools.data.targets import convolutions_of, write_convolutions, write_targets
-from sertools.files import write_json
+from sertools.data.targets import convolutions_of, write_convolutions
 from sertools.models.encoder import SpeechEncoder
 from sertools.models.upstream import Upstream
 from sertools.models.vesper import TERMS, Vesper
+from sertools.models.weights.heard import Heard
 
 
-class VesperPretrainer:
+class VesperPretrainer(TargetPretrainer):
     """Thin a pretrained encoder and pretrain it further on emotional speech (arXiv 2307.10757).
 
     Defaults are those of the released code where its README and its configuration agree, else
     those of the README.
+
+    It leaves the student as `best/encoder`, as `best/vesper.pt` in the authors' layout where that
+    can hold it, and in `vesper.json` where it comes from.
 
     Args:
         teacher: a `!name:` partial of `load_upstream`, frozen; sertools must run it itself.
@@ -74,6 +66,8 @@ class VesperPretrainer:
     Raises:
         ConfigError: options that are unknown or do not fit together; all of them are listed.
     """
+
+    kind = Kind(refuse, schedule, build_models, teacher_of, about, ORIGIN, "predictors")
 
     def __init__(
         self,
@@ -120,123 +114,45 @@ class VesperPretrainer:
         log_every: int = 50,
         tensorboard: bool = True,
     ):
-        self.given: dict[str, Any] = {k: v for k, v in locals().items() if k != "self"}
-        refuse(self.given)
-        self.seed = seed
-        self.reading: dict[str, Any] = {"normalise": False, "crop": "start"}
-        """How `PretrainingData.dataset` shall read: what the teacher hears."""
+        TargetPretrainer.__init__(self, locals())  # super() would be among the locals
 
-    # Stage features
+    def _model(self, upstream: Upstream, encoder: SpeechEncoder, teacher: Teacher) -> Vesper:
+        weights = {name: self.given[f"{name}_weight"] for name in TERMS}
+        return Vesper(encoder, upstream.dim, weights)
 
-    def write_caches(self, work: PretrainingWork, folder: Path) -> list[Path]:
-        """Cache the teacher's targets and the convolutions' outputs, where that is wanted.
+    def _options(self, batches: int, passes: int, ranks: Ranks) -> LoopOptions:
+        return loop_options(self.given, passes, ranks.together)
 
-        Args:
-            work: of the pretraining; its own folder is not touched.
-            folder: where caches are kept.
+    def _brain(self, *rest: Any, **more: Any) -> VesperBrain:
+        return VesperBrain(*rest, rule=mask_rule(self.given), **more)
 
-        Returns:
-            index files and shards; what is there already is not computed again. None if there
-            is nothing to be learned.
+    def _beside(self, best: Path, trained: bool) -> list[Path]:
+        return [path for path in (best / OFFICIAL,) if path.is_file()]
 
-        Raises:
-            ConfigError: the student, its crops or the caches cannot be as configured.
-        """
-        given, caches = self.given, []
-        if not given["epochs"]:
-            return []
-        upstream, encoder = build_models(given, self.seed)
-        refuse_crops(given, work, encoder.config)
-        options = {"device": work.device, "num_workers": work.num_workers,
-                   "should_stop": work.should_stop, "say": work.say}
-        if given["targets"] == "cached":
-            depths = teacher_of(given, upstream).layers
-            caches.append(write_targets(upstream, work.dataset, folder, depths, **options))
-        if given["frontend"] == "cached":
-            caches.append(write_convolutions(
-                encoder, work.dataset, folder, given["crop"], given["crop_seconds"],
-                given["padding"] == "released", work.precision, **options))
-        return files_of(caches)
+    def _write_untrained(self, encoder: SpeechEncoder, best: Path, heard: Heard) -> None:
+        write_student(encoder, {}, best, heard)
 
-    # Stage pretrain
+    def _refuse_work(self, work: PretrainingWork, encoder: SpeechEncoder) -> None:
+        refuse_crops(self.given, work, encoder.config)
 
-    def fit(self, work: PretrainingWork) -> None:
-        """Train from wherever an earlier call stopped; leave the student of the best epoch.
-
-        `best/encoder` is the student, `best/vesper.pt` the same in the authors' layout where that
-        can hold it, `vesper.json` says where it comes from.
-
-        Raises:
-            Interrupted: a stop was asked for; everything is saved.
-            Diverged: the training went wrong.
-            ConfigError: settings do not fit the teacher, the caches, the processes or a checkpoint.
-            DataError: caches lack utterances, or no utterance is long enough.
-        """
-        device = resolve_device(work.device)
-        ranks = Ranks.start(device, work.rank, work.world_size)
-        if ranks.share(all(path.is_file() for path in self.artefacts(work))):
-            return
+    def _more_caches(
+        self, encoder: SpeechEncoder, work: PretrainingWork, folder: Path, options: dict[str, Any]
+    ) -> list[Path]:
         given = self.given
-        upstream, encoder = build_models(given, self.seed)
-        if not given["epochs"]:
-            leave = functools.partial(self._leave_untrained, work, upstream, encoder)
-            ranks.attempt(leave if ranks.main else None)
-            return
-        model = Vesper(encoder, upstream.dim, {name: given[f"{name}_weight"] for name in TERMS})
-        teacher = teacher_of(given, upstream)
-        cached = given["frontend"] == "cached"
-        dataset = target_dataset(
-            given, work, teacher, encoder.config,
-            convolutions_of(encoder, given["crop_seconds"], given["padding"] == "released").identity
-            if cached else None)
-        passes, items = share_out(given["batch"], ranks.world_size, given["batch_seconds"],
-                                  max(dataset.seconds))
-        train = target_loader(given, work, dataset, items, device, ranks,
-                              equal=given["padding"] == "released")
-        options = loop_options(given, passes, ranks.together)
-        origin = about(given, upstream, encoder, model)
-        for line in told(work, dataset, origin, len(train), options.epochs, passes,
-                         (items, ranks.world_size)):
-            work.say(line)
-        heard = {**source_of(upstream), **work.dataset.heard()}
-        if given["targets"] == "cached":
-            teacher.upstream = upstream = None  # its memory is better used
-        else:
-            upstream.to(device)
-        brain = VesperBrain(
-            model, work, device, ranks, options, schedule(given),
-            whole_optimizer(given["lr"], given["weight_decay"], tuple(given["betas"]),
-                            given["eps"]),
-            setup_of(given, dataset.ids, origin), objective=given, rule=mask_rule(given),
-            teacher=teacher, heard=heard,
-        )
-        brain.learn(train)
-        if ranks.main:
-            progress = brain.progress
-            best = next(line for line in progress.history if line["epoch"] == progress.best_epoch)
-            self._leave(work, {
-                **origin, "masks": {**origin["masks"], **shares_of(best, SHARES)},
-                "epochs": progress.epoch, "best_epoch": progress.best_epoch,
-                "left_out_as_too_short": len(dataset.too_short),
-            })
+        if given["frontend"] != "cached":
+            return []
+        return [write_convolutions(
+            encoder, work.dataset, folder, given["crop"], given["crop_seconds"],
+            self._equal_crops(), work.precision, **options)]
 
-    def artefacts(self, work: PretrainingWork) -> list[Path]:
-        """Return the files whose presence means that pretraining is complete."""
-        folder = Path(work.folder)
-        best = [folder / "best" / "encoder" / name for name in ("config.json", "model.safetensors")]
-        official = [path for path in (folder / "best" / OFFICIAL,) if path.is_file()]
-        metrics = [folder / "metrics.jsonl"] if self.given["epochs"] else []
-        return [*best, *official, *metrics, folder / DONE, folder / ORIGIN,
-                folder / "audio.json"]  # written last
+    def _convolutions(self, encoder: SpeechEncoder) -> Mapping[str, str] | None:
+        if self.given["frontend"] != "cached":
+            return None
+        crop = self.given["crop_seconds"]
+        return convolutions_of(encoder, crop, self._equal_crops()).identity
 
-    def _leave_untrained(
-        self, work: PretrainingWork, upstream: Upstream, encoder: SpeechEncoder
-    ) -> None:
-        """Write the student as it is initialised: only its teacher has heard anything."""
-        leave_untrained(work, parameters_of(encoder)["total"], lambda best: write_student(
-            encoder, {}, best, source_of(upstream)))
-        self._leave(work, {**about(self.given, upstream, encoder, encoder), "epochs": 0})
+    def _equal_crops(self) -> bool:
+        return self.given["padding"] == "released"
 
-    def _leave(self, work: PretrainingWork, origin: dict[str, Any]) -> None:
-        write_json(Path(work.folder) / ORIGIN, origin)
-        write_json(Path(work.folder) / "audio.json", work.summary)
+    def _learned(self, origin: dict[str, Any], best: Mapping[str, Any]) -> dict[str, Any]:
+        return {**origin, "masks": {**origin["masks"], **shares_of(best, SHARES)}}

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 import toy_distiller as toy
 import toy_pretraining
+import toy_targets
 import toy_vesper
 from hyperpyyaml import load_hyperpyyaml
 from safetensors.torch import load_file
@@ -27,9 +28,8 @@ from sertools.stages import origin
 from sertools.stages.chain import caches_targets
 from test_resume import assert_equal
 from toy import stop_after
+from toy_targets import FEW, check_updates, lines_of, notes_of
 
-FEW = {"exclude": ["toy/s0", "toy/s1"]}
-"""Leaves four utterances."""
 QUICK = {"checkpoint_steps": None, "keep_epochs": None, "dropout": 0.0, "clip": None}
 
 
@@ -64,30 +64,10 @@ def base(tmp_path_factory):
     return save_encoder(encoder, tmp_path_factory.mktemp("base") / "teacher")
 
 
-def lines_of(folder):
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    for line in lines:
-        assert line.pop("audio_seconds_per_second") > 0
-    return lines
-
-
-def notes_of(folder, rank=0):
-    return torch.load(folder / f"notes.rank{rank}.ckpt", weights_only=True)
-
-
 def result_of(folder):
-    """Return what a distillation leaves, without the times."""
-    newest = max((folder / "checkpoints").glob("CKPT*"))
-    last = {name: torch.load(newest / f"{name}.ckpt", weights_only=True)
-            for name in ("model", "optimizer")}
-    return {
-        "best": load_file(folder / "best/encoder/model.safetensors"),
-        "heads": load_file(folder / "best/heads.safetensors"),
-        "kept": load_file(folder / "epoch0002/model.safetensors"), "last": last["model"],
-        "optimizer": last["optimizer"]["state"], "lines": lines_of(folder),
-        **{name: json.loads((folder / f"{name}.json").read_text())
-           for name in ("training", "distilled")},
-    }
+    """Return what is left, without the times."""
+    return {**toy_targets.result_of(folder, "distilled"), "heads": load_file(
+        folder / "best/heads.safetensors")}
 
 
 # What is learned
@@ -171,23 +151,6 @@ def slow_update(trainer, weights, passes):
     return {k: p.grad for k, p in model.named_parameters() if p.grad is not None}, loss.item()
 
 
-def check_updates(trainer, ranks):
-    """Compare every update that was noted with one obvious computation; return the losses."""
-    found = []
-    for step in range(len(ranks[0]) - 1):
-        for notes in ranks:
-            assert_equal(notes[step]["weights"], ranks[0][step]["weights"])
-        passes = [one for notes in ranks for one in notes[step]["passes"]]
-        expected, loss = slow_update(trainer, ranks[0][step]["weights"], passes)
-        noted = ranks[0][step]["gradients"]
-        assert expected.keys() == noted.keys()
-        largest = max(float(value.abs().max()) for value in expected.values())
-        for name, value in expected.items():
-            torch.testing.assert_close(noted[name], value, rtol=2e-3, atol=1e-5 * largest)
-        found.append(loss)
-    return found
-
-
 @pytest.mark.parametrize("changes", [
     {},
     {"padding": "released", "frontend_norm": "plain", "crop": "start", "cosine_weight": 0.3},
@@ -202,7 +165,7 @@ def test_an_update_is_the_mean_over_the_frames_of_all_its_passes(
     with toy.watched():
         trainer.fit(work_of(data={"exclude": ["toy/s0"]}))
     notes = notes_of(tmp_path / "unit")
-    losses = check_updates(trainer, [notes])
+    losses = check_updates(functools.partial(slow_update, trainer), [notes])
     assert [len(note["passes"]) for note in notes] == [2, 1, 0]  # the last update is short
     released = changes.get("padding") == "released"
     frames = [sum(one["mask"].sum().item() for one in note["passes"]) for note in notes[:-1]]
@@ -363,7 +326,7 @@ def test_two_ranks_are_a_mean_over_what_both_see(corpus, trainer_of, tmp_path):
                           text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert done.returncode == 0, done.stdout
     ranks = [notes_of(tmp_path / "unit", rank) for rank in (0, 1)]
-    check_updates(trainer_of(clip=None, **toy.OF_RANKS), ranks)
+    check_updates(functools.partial(slow_update, trainer_of(clip=None, **toy.OF_RANKS)), ranks)
     assert ranks[0][0]["passes"][0]["ids"] != ranks[1][0]["passes"][0]["ids"]
     assert [len(note["passes"]) for note in ranks[0][:-1]] == [2] * 4
     assert "unused" not in done.stdout

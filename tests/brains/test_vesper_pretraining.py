@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import toy_pretraining
+import toy_targets
 import toy_vesper as toy
 from hyperpyyaml import load_hyperpyyaml
 from safetensors.torch import load_file
@@ -30,11 +31,10 @@ from sertools.models.weights import load_encoder, save_encoder
 from sertools.stages.chain import caches_targets
 from test_resume import assert_equal
 from toy import stop_after
+from toy_targets import FEW, check_updates, lines_of, notes_of
 
 TOY = Path(toy.__file__)
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
-FEW = {"exclude": ["toy/s0", "toy/s1"]}
-"""Leaves four utterances."""
 QUICK = {"checkpoint_steps": None, "keep_epochs": None, "dropout": 0.0}
 
 
@@ -58,30 +58,10 @@ def trainer_of(corpus):
     return functools.partial(toy.pretrainer, corpus)
 
 
-def lines_of(folder):
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    for line in lines:
-        assert line.pop("audio_seconds_per_second") > 0
-    return lines
-
-
-def notes_of(folder, rank=0):
-    return torch.load(folder / f"notes.rank{rank}.ckpt", weights_only=True)
-
-
 def result_of(folder):
-    """Return what a pretraining leaves, without the times."""
-    newest = max((folder / "checkpoints").glob("CKPT*"))
-    last = {name: torch.load(newest / f"{name}.ckpt", weights_only=True)
-            for name in ("model", "optimizer")}
-    return {
-        "best": load_file(folder / "best/encoder/model.safetensors"),
-        "kept": load_file(folder / "epoch0002/model.safetensors"), "last": last["model"],
-        "official": torch.load(folder / "best/vesper.pt", weights_only=True)["model"],
-        "optimizer": last["optimizer"]["state"], "lines": lines_of(folder),
-        **{name: json.loads((folder / f"{name}.json").read_text())
-           for name in ("training", "vesper")},
-    }
+    """Return what is left, without the times."""
+    return {**toy_targets.result_of(folder, "vesper"), "official": torch.load(
+        folder / "best/vesper.pt", weights_only=True)["model"]}
 
 
 # What is learned
@@ -163,24 +143,6 @@ def slow_update(trainer, weights, passes):
     return gradients, {name: float(loss.detach()) for name, loss in losses.items()}
 
 
-def check_updates(trainer, ranks):
-    """Compare every update that was noted with one obvious computation; return the losses."""
-    assert len({len(notes) for notes in ranks}) == 1
-    found = []
-    for step in range(len(ranks[0]) - 1):
-        weights = ranks[0][step]["weights"]
-        for notes in ranks:
-            assert_equal(notes[step]["weights"], weights)
-        passes = [one for notes in ranks for one in notes[step]["passes"]]
-        expected, losses = slow_update(trainer, weights, passes)
-        noted = ranks[0][step]["gradients"]
-        largest = max(float(value.abs().max()) for value in expected.values())
-        for name, value in expected.items():
-            torch.testing.assert_close(noted[name], value, rtol=2e-3, atol=1e-5 * largest)
-        found.append(losses)
-    return found
-
-
 @pytest.mark.parametrize("changes", [
     {}, {"padding": "released", "acoustic_weight": 0.3}, {"crop": "random", "semantic_weight": 2},
     {"cross_weight": 0, "mask": "random", "teacher_layers": [4, 1]},
@@ -193,7 +155,7 @@ def test_an_update_divides_by_the_frames_of_all_its_passes(
     with toy.watched():
         trainer.fit(work_of())
     notes = notes_of(tmp_path / "unit")
-    losses = check_updates(trainer, [notes])
+    losses = check_updates(functools.partial(slow_update, trainer), [notes])
     assert [len(note["passes"]) for note in notes] == [2, 2, 1, 0]  # the last update is short
     train = lines_of(tmp_path / "unit")[0]["train"]
     named = {name for name in ("acoustic", "semantic", "cross") if name in train}
@@ -368,7 +330,7 @@ def test_two_ranks_divide_by_what_both_see(corpus, trainer_of, tmp_path):
     assert done.returncode == 0, done.stdout
     trainer = trainer_of(**toy.OF_RANKS)
     ranks = [notes_of(tmp_path / "unit", rank) for rank in (0, 1)]
-    losses = check_updates(trainer, ranks)
+    losses = check_updates(functools.partial(slow_update, trainer), ranks)
     first, second = (notes[0]["passes"][0]["small"] for notes in ranks)
     assert first.shape != second.shape or not torch.equal(first, second)
     per_epoch = len(losses) // 2
