@@ -144,7 +144,8 @@ def test_mixtures_trained_together_are_those_trained_alone():
     assert score[0, 0, 0] == pytest.approx(float(best[1, 0, 2]), abs=1e-5)
     said = head_outputs(together, dev[0])[1, 0, 2, :, 0]
     seen = together.standardise(dev[0])
-    plain = sum(float(w) * seen[:, layer] for layer, w in enumerate(together.layer_weights[1, 2].detach()))
+    weights = together.layer_weights[1, 2].detach()
+    plain = sum(float(w) * seen[:, layer] for layer, w in enumerate(weights))
     assert torch.allclose(said, plain @ together.weight[1, 0, 2, :, 0] + together.bias[1, 0, 2],
                           atol=1e-5)
 
