@@ -62,6 +62,11 @@ def _names(root: Path, faults: Faults) -> dict[str, str] | None:
         return None
     path = min(tables, key=lambda path: (len(path.parts), path))
     where = path.relative_to(root).as_posix()
+    if path.parent != Path(root) and (path.parent / FOLDER).is_dir():
+        # the manifest's paths would begin above the release, and other corpora's audio be counted
+        faults.add(where, "lies deeper than data_folder, and so does the release",
+                   f"give --data_folder {path.parent}")
+        return None
     text = path.read_bytes().decode("utf-8-sig", "backslashreplace")
     rows = csv.DictReader(io.StringIO(text, newline=""))
     if COLUMN not in (rows.fieldnames or ()):

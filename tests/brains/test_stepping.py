@@ -195,6 +195,15 @@ def test_gives_up_after_too_many_and_leaves_sound_weights(bench):
     assert brain.progress.step == 6
 
 
+def test_an_epoch_without_one_good_step_ends_the_training(bench):
+    bench.inputs[2:] = float("nan")
+    brain = bench.brain(nonfinite_patience=9)
+    brain.learn(bench.loader([[0], [2]]))  # one of two is skipped
+    bench.inputs[:] = float("nan")
+    with pytest.raises(Diverged, match="2 steps of this epoch"):
+        bench.brain(folder="other", nonfinite_patience=9).learn(bench.loader([[0], [1]]))
+
+
 class Poisoned(Regression):
     """A loss that is NaN for one utterance although its gradient is finite."""
 

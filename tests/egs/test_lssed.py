@@ -50,6 +50,15 @@ def test_names_with_an_extension_and_a_byte_order_mark_are_read(tmp_path, collec
     assert list(found) == NAMES and not faults.faults
 
 
+def test_the_folder_above_the_release_is_not_taken_for_it(tmp_path, collect):
+    trees_cremad.lssed(tmp_path / "LSSED", NAMES, write=trees.name_only)
+    trees.name_only(tmp_path / "CREMA-D/AudioWAV/1001_IEO_ANG_HI.wav")
+    found, faults = collect("lssed", tmp_path)
+    (fault,) = faults.faults
+    assert not found and not faults.dropped
+    assert fault.remedy == f"give --data_folder {tmp_path / 'LSSED'}"
+
+
 def test_tables_that_cannot_be_used_are_said(tmp_path, collect, load_prepare):
     trees_cremad.lssed(tmp_path, NAMES, write=trees.name_only)
     table = tmp_path / "metadata_english_all.csv"
