@@ -179,7 +179,10 @@ def _check(own: dict[str, Any], given: dict[str, Any]) -> None:
     known = {"fusion": FUSIONS, "pool": POOLS, "loss": LOSSES}
     problems = [f"{name} is {own[name]!r}: use {', '.join(values)}"
                 for name, values in known.items() if own[name] not in values]
-    problems += odd_numbers({**own, **given}, NUMBERS, WHOLE, {"encoder_lr"})
+    # Infinite seconds are one pass, however long.
+    numbers = [name for name in NUMBERS
+               if name != "batch_seconds" or given["batch_seconds"] != math.inf]
+    problems += odd_numbers({**own, **given}, numbers, WHOLE, {"encoder_lr"})
     if not problems:
         problems += too_small({**own, **given}, AT_LEAST, ("lr", "batch_seconds"))
     fusion = own["fusion"]
