@@ -175,9 +175,14 @@ class TargetPretrainer(abc.ABC):
     def _leave_untrained(
         self, work: PretrainingWork, upstream: Upstream, encoder: SpeechEncoder
     ) -> None:
-        """Write the student as it is initialised: only its teacher, or start, heard anything."""
-        leave_untrained(work, parameters_of(encoder)["total"], lambda best: self._write_untrained(
-            encoder, best, self._heard_before(upstream)))
+        """Write the student as it is initialised: only its teacher, or start, heard anything.
+
+        Random weights have heard nothing.
+        """
+        random = self.given["initialisation"] == "random"
+        heard = {} if random else self._heard_before(upstream)
+        leave_untrained(work, parameters_of(encoder)["total"],
+                        lambda best: self._write_untrained(encoder, best, heard))
         origin = self.kind.about(self.given, upstream, encoder, encoder)
         self._leave(work, {**origin, "epochs": 0})
 

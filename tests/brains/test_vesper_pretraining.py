@@ -28,6 +28,7 @@ from sertools.models.presets import build_encoder
 from sertools.models.upstream import load_upstream
 from sertools.models.vesper import Vesper
 from sertools.models.weights import load_encoder, save_encoder
+from sertools.models.weights.heard import pretrained_on
 from sertools.stages.chain import caches_targets
 from test_resume import assert_equal
 from toy import stop_after
@@ -277,6 +278,11 @@ def test_no_epochs_leave_the_student_as_it_is_thinned(corpus, work_of, trainer_o
     times = {p: p.stat().st_mtime_ns for p in (tmp_path / "unit").rglob("*")}
     trainer.fit(work_of())
     assert times == {p: p.stat().st_mtime_ns for p in (tmp_path / "unit").rglob("*")}
+
+
+def test_random_weights_have_heard_nothing(work_of, trainer_of, tmp_path):
+    trainer_of(epochs=0, initialisation="random").fit(work_of())
+    assert pretrained_on(tmp_path / "unit/best/encoder") == {}
 
 
 def test_a_small_emotion2vec_teaches_too(work_of, trainer_of, tmp_path):
