@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,10 @@ from sertools.brains.randomness import derive
 from sertools.errors import ConfigError
 from sertools.models.heads import UtteranceHead
 from sertools.scoring.classification import METRICS
+
+MOST = {"lr": math.inf, "encoder_lr": math.inf, "weight_decay": math.inf, "momentum": 1,
+        "label_smoothing": 1}
+"""Numbers of a `DownstreamTrainer` of 0 or more, with the largest that means something."""
 
 
 def describe(value: Any) -> Any:
@@ -37,6 +42,12 @@ def refuse_contradictions(given: dict[str, Any]) -> None:
              "padding": ("fixed", "released")}
     problems = [f"{name} is {given[name]!r}: use {' or '.join(values)}"
                 for name, values in known.items() if given[name] not in values]
+    for name, most in MOST.items():
+        value = given[name]
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is not None and not (number and 0 <= value <= most and value < math.inf):
+            limit = "" if most == math.inf else f", at most {most}"
+            problems.append(f"{name} is {value!r}: give a number of 0 or more{limit}")
     features = given["inputs"] == "features"
     if features and given["encoder"] is not None:
         problems.append("encoder is given, but inputs is features: remove it, or use inputs: audio")

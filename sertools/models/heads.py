@@ -105,6 +105,11 @@ class UtteranceHead(LayerReader):
         super().__init__(num_layers, layers)
         if activation not in (None, "relu"):
             raise ConfigError(f"activation is {activation!r}", remedy="use relu or null")
+        if projection is not None and (not isinstance(projection, int) or projection < 1):
+            raise ConfigError(f"projection is {projection!r}",
+                              remedy="give a width of 1 or more, or null for none")
+        if not 0 <= dropout < 1:
+            raise ConfigError(f"dropout is {dropout!r}", remedy="give 0 or more, less than 1")
         linear = activation is None and not normalise
         if padding not in ("fixed", "released") or not (linear or padding == "fixed"):
             raise ConfigError(f"padding is {padding!r}, activation {activation}, normalise "

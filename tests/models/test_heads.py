@@ -96,6 +96,10 @@ def test_unknown_options_are_refused():
     for layers in (4, -5, [1, 4], [], "first", [True], [1.0]):
         with pytest.raises(ConfigError, match="weighted_sum, last or 0 to 3"):
             UtteranceHead(4, 5, 3, layers=layers)
+    for options, words in (({"projection": 0}, "null for none"), ({"projection": -4}, "is -4"),
+                           ({"dropout": 1.5}, "less than 1")):
+        with pytest.raises(ConfigError, match=words):
+            UtteranceHead(4, 8, 3, **options)
     with pytest.raises(ConfigError, match="relu or null"):
         UtteranceHead(4, 5, 3, activation="tanh")
 
