@@ -215,6 +215,13 @@ def test_missing_weights_are_named(tmp_path):
         load_upstream(folder)
 
 
+def test_no_source_and_no_file_say_what_to_name(tmp_path):
+    with pytest.raises(ConfigError, match="source is null"):
+        load_upstream(None)
+    with pytest.raises(ConfigError, match=r"nothing: no such file(.|\n)*a model of the hub"):
+        load_upstream(tmp_path / "nothing")
+
+
 def test_unknown_models_and_names(tmp_path, monkeypatch):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(ConfigError, match="bert(.|\n)*known are wavlm, hubert"):

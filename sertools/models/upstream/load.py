@@ -53,6 +53,8 @@ def load_upstream(
             f"frozen_mode is {frozen_mode!r}, trainable is {trainable}.",
             remedy="choose eval or released, the latter for a frozen encoder only",
         )
+    if source is None:
+        raise ConfigError("source is null.", remedy="name a model, a folder or a file")
     place, origin = _find(str(source))
     if implementation == "auto":
         implementation = "sertools" if _is_own(place) else "transformers"
@@ -63,7 +65,7 @@ def load_upstream(
         dropouts = ("dropout", "attention_dropout", "activation_dropout")
         changes: dict[str, Any] = {} if dropout is None else dict.fromkeys(dropouts, dropout)
         changes |= {} if normalise is None else {"normalise_waveform": normalise}
-        changes |= {"mask_embedding": True} if mask_embedding else {}
+        changes |= {"mask_embedding": mask_embedding}  # as large from every kind of file
         changes |= {"layerdrop": 0.0} if frozen_mode == "released" else {}
         encoder = load_encoder(place, **changes)
         if layers is not None:

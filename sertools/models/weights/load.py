@@ -58,7 +58,7 @@ def load_encoder(source: str | Path, **overrides: Any) -> SpeechEncoder:
         )
     if _looks_like_id(str(source)):
         return huggingface.load_id(str(source), **overrides)
-    raise ConfigError(f"{source}: no such file, folder or model.", remedy=_made_by(path))
+    raise ConfigError(f"{source}: no such file, folder or model.", remedy=_made_by(path) or _ELSE)
 
 
 def _made_by(path: Path) -> str | None:
@@ -107,6 +107,9 @@ def _load_file(path: Path, **overrides: Any) -> SpeechEncoder:
             remedy="name a Hugging Face folder, a sertools folder, or a file of those kinds",
         )
     return microsoft.load_file(path, **overrides)
+
+
+_ELSE = "name a folder or file that is there, or a model of the hub such as microsoft/wavlm-large"
 
 
 def _looks_like_id(source: str) -> bool:

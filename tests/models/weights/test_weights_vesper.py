@@ -84,6 +84,7 @@ def test_upstreams_take_files_and_folders(tmp_path):
     waveforms, lengths = torch.randn(2, 6000), torch.tensor([6000, 4000])
     one, other = load_upstream(path), load_upstream(folder)
     assert one.num_layers == 3 and one.frame_rate == 50 and one.dim == 32
+    assert one.size() == other.size()
     layers = [upstream(waveforms, lengths, hidden=True).hidden for upstream in (one, other)]
     assert all(torch.equal(*pair) for pair in zip(*layers, strict=True))
 
