@@ -251,6 +251,7 @@ def test_killed_at_random_moments_ends_the_same(corpus, work_of, tmp_path, kind)
     assert_equal(result_of(tmp_path / "whole"), result_of(folder))
 
 
+@pytest.mark.slow
 def test_two_ranks_add_up_what_they_see(corpus, work_of, tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone",
                "--nproc-per-node=2", str(TOY), str(corpus), str(tmp_path / "unit"), "watched", "2"]

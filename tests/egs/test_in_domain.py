@@ -51,6 +51,7 @@ def test_pretrained_by_its_own_recipe(recipe, repository, tmp_path):
     assert "NOT COMPARABLE" not in page + printed
 
 
+@pytest.mark.slow
 def test_an_encoder_that_heard_something_else_is_no_case(recipe, tmp_path):
     encoder = save_encoder(ENCODER(), tmp_path / "encoder", {"ravdess": ["01"]})
     printed, protocol, page = probe(recipe, encoder)

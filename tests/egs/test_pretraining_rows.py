@@ -75,7 +75,7 @@ def data2vec2(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("number", [
-    pytest.param(n, marks=() if n in (0, 4) else pytest.mark.slow) for n in range(len(ROWS))
+    pytest.param(n, marks=() if n == 0 else pytest.mark.slow) for n in range(len(ROWS))
 ])  # fmt: skip
 def test_row_of_the_readme_runs(recipe, data2vec2, number):
     file, *options = ROWS[number]
