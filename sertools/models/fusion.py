@@ -124,27 +124,33 @@ class AudioText(nn.Module):
         """Return one vector (B, D) per text of its tokens; vectors are returned as they are."""
         if words.is_floating_point():
             return words
-        lengths = _lengths(words, lengths)
+        lengths = own_lengths(words, lengths)
         return pool_text(self.encoders["text"](words, lengths), lengths, self.pool)
 
     def _hear(self, waveforms: Tensor, lengths: Tensor | None) -> tuple[list[Tensor], Tensor]:
-        """Return the layers (B, T, D) that matter, and their valid frames (B,)."""
-        last = self.reader.num_layers == 1
-        encoded = self.encoders["audio"](waveforms, lengths, hidden=not last)
-        layers = [encoded.last] if last else self.reader.read(encoded.hidden)
-        return layers, _lengths(layers[0], encoded.lengths)
+        return hear(self.encoders["audio"], self.reader, waveforms, lengths)
 
     def _attend(self, waveforms, lengths, words, word_lengths) -> Tensor:
         layers, count = self._hear(waveforms, lengths)
         sound = self.reader.merge(layers)
-        word_lengths = _lengths(words, word_lengths)
+        word_lengths = own_lengths(words, word_lengths)
         text = self.encoders["text"](words, word_lengths)
         padded = ~valid_frames(word_lengths, text.shape[1])
         mixed, _ = self.attention(sound, text, text, key_padding_mask=padded, need_weights=False)
         return masked_mean(self.attention_norm(sound + mixed), count)
 
 
-def _lengths(values: Tensor, lengths: Tensor | None) -> Tensor:
+def hear(
+    encoder: nn.Module, reader: LayerReader, waveforms: Tensor, lengths: Tensor | None
+) -> tuple[list[Tensor], Tensor]:
+    """Return the layers (B, T, D) that a reader reads of waveforms, and their valid frames (B,)."""
+    last = reader.num_layers == 1
+    encoded = encoder(waveforms, lengths, hidden=not last)
+    layers = [encoded.last] if last else reader.read(encoded.hidden)
+    return layers, own_lengths(layers[0], encoded.lengths)
+
+
+def own_lengths(values: Tensor, lengths: Tensor | None) -> Tensor:
     """Return lengths (B,) on the device of (B, T, ...) values; None stands for all T."""
     if lengths is None:
         return torch.full((len(values),), values.shape[1], device=values.device)
