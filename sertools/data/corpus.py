@@ -111,6 +111,8 @@ class Corpus:
     unlabelled: bool = False
     """Keep utterances without a class (for pretraining, or as context of others); `classes` may
     then be empty."""
+    remark: str | None = None
+    """What every result says of these labels, where they are not the usual ones."""
 
     def __post_init__(self) -> None:
         problems = corpus_problems(self)

@@ -32,6 +32,8 @@ def _wrong_names(corpus: Corpus) -> Iterator[str]:
         isinstance(corpus.language, str) and len(corpus.language) == 2 and corpus.language.isalpha()
     ):
         yield f"language: {corpus.language!r} is not an ISO 639-1 code such as 'en'"
+    if corpus.remark is not None and not isinstance(corpus.remark, str):
+        yield f"remark: {corpus.remark!r} is not a text"
     if corpus.bad_audio not in ("refuse", "skip"):
         yield f"bad_audio: {corpus.bad_audio!r} is neither 'refuse' nor 'skip'"
 

@@ -16,6 +16,7 @@ from sertools.data.facts import Facts, extension_lies, read_facts
 from sertools.data.manifest import write_manifest
 from sertools.data.mapped import MappedDimensions
 from sertools.data.record import DIMENSIONS, Record, id_problem, path_problem, type_problems
+from sertools.data.votes import FORM, TAG, map_votes
 from sertools.errors import ConfigError
 from sertools.files import write_json
 
@@ -71,6 +72,7 @@ def prepare_manifest(
     warnings = _check_counts(raw, corpus, faults)
     if corpus.dimensions is not None:
         warnings.append(corpus.dimensions.warning)
+    warnings += [corpus.remark] if corpus.remark else []
     facts = read_facts(kept, data_folder, folder / FACTS, say, should_stop)
     kept, skipped = _check_audio(kept, facts, corpus, faults)
     if not kept and not faults:
@@ -128,7 +130,7 @@ def _check(raw: list[Record], corpus: Corpus, faults: Faults) -> list[Record]:
                        "utterances that are not sound")
         labelled = _label(record, corpus, faults)
         if labelled is not None and not problems:
-            kept.append(labelled)
+            kept.append(_voted(labelled, corpus, faults))
     for id, places in paths.items():
         if len(places) > 1:
             faults.add(id, f"stands for {', '.join(map(shown, places[:3]))}",
@@ -173,6 +175,20 @@ def _label(record: Record, corpus: Corpus, faults: Faults) -> Record | None:
         return None
     record = dataclasses.replace(record, label=name, language=record.language or corpus.language)
     return record if corpus.dimensions is None else _mapped(record, corpus.dimensions, faults)
+
+
+def _voted(record: Record, corpus: Corpus, faults: Faults) -> Record:
+    """Return the record with votes for classes, where its raw votes lead to one."""
+    votes = record.tags.get(TAG)
+    if votes is None:
+        return record
+    try:
+        tags = {**record.tags, TAG: map_votes(votes, corpus.label_map.get)}
+    except ValueError as problem:
+        faults.add(record.id, str(problem), f"write the tag `votes` as {FORM}, in prepare.py",
+                   "votes that cannot be read")
+        return record
+    return dataclasses.replace(record, tags=tags)
 
 
 def _mapped(record: Record, dimensions: MappedDimensions, faults: Faults) -> Record | None:
