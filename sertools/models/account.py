@@ -17,6 +17,7 @@ from sertools.models.emotion2vec import Emotion2vec
 from sertools.models.encoder import SpeechEncoder
 from sertools.models.fusion import AudioText
 from sertools.models.heads import EncoderWithHead, UtteranceHead
+from sertools.models.language_audio import LanguageAudio
 from sertools.models.presets import PRESETS, build_encoder
 from sertools.models.text.pretrained import TransformersText
 from sertools.models.vesper import Vesper
@@ -61,6 +62,35 @@ def _audio_text(preset: str) -> SoundAndText:
     return SoundAndText(audio, text, 3)
 
 
+class SoundAndPrompts(LanguageAudio):
+    """An audio encoder, and RoBERTa-base that reads four prompts of 8 tokens beside the sound."""
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        """Return the logits (B, 4)."""
+        prompts = torch.zeros(4, 8, dtype=torch.long, device=waveforms.device)
+        return self.logits(*super().forward(waveforms, None, prompts))
+
+
+def _language_audio(preset: str) -> SoundAndPrompts:
+    from transformers import RobertaConfig, RobertaModel
+
+    config = RobertaConfig(vocab_size=50265, max_position_embeddings=514, type_vocab_size=1,
+                           layer_norm_eps=1e-5)
+    text = TransformersText(RobertaModel(config, add_pooling_layer=False), "none")
+    return SoundAndPrompts(build_encoder(preset, mask_embedding=True), text)
+
+
+GEMOCLAP = {
+    "wavlm_base": "wavlm_base",
+    "wavlm_base_plus": "wavlm_base_plus",
+    "wavlm_large": "wavlm_large",
+    "hubert_base": "hubert_base",
+    "hubert_large": "hubert_large_ll60k",
+    "wav2vec2_base": "wav2vec2_base",
+    "wav2vec2_large": "wav2vec2_large",
+}
+"""Audio encoders of GEmo-CLAP by name -> preset; counted with the mask embedding, as published."""
+
 REGISTRY: dict[str, Callable[[], nn.Module]] = {
     "data2vec2_base": partial(_emotion2vec, "data2vec2_base"),
     "emotion2vec_base": partial(_emotion2vec, "emotion2vec_base"),
@@ -68,6 +98,7 @@ REGISTRY: dict[str, Callable[[], nn.Module]] = {
     "distilhubert": partial(build_encoder, "distilhubert"),  # published without mask embedding
     "distilhubert_distillation": partial(_distiller, "distilhubert", 3),
     "distilhubert_distilbert": partial(_audio_text, "distilhubert"),  # frozen as by default
+    **{f"gemoclap_{name}": partial(_language_audio, preset) for name, preset in GEMOCLAP.items()},
     "vesper4_pretraining": partial(_vesper, "vesper4"),
     "vesper12_pretraining": partial(_vesper, "vesper12"),
 }
