@@ -24,6 +24,7 @@ RUN = [
     "rich>=13",
 ]
 PARQUET = ["pyarrow>=20"]  # embeddings as Parquet tables
+SLURM = ["submitit>=1.5,<2"]  # rows of tables as jobs of Slurm
 FIGURES = ["umap-learn>=0.5.9", "pillow>=10.1"]  # UMAP maps, PNG pictures
 TEST = ["pytest>=8", "pytest-timeout>=2.3", "ruff>=0.9"]
 
@@ -36,7 +37,9 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["sertools", "sertools.*"]),
+    package_data={"sertools.tables": ["papers/*/*.yaml"]},
     install_requires=RUN,
-    extras_require={"test": [*TEST, *PARQUET], "parquet": PARQUET, "figures": FIGURES},
+    extras_require={"test": [*TEST, *PARQUET], "parquet": PARQUET, "figures": FIGURES,
+                    "slurm": SLURM},
     entry_points={"console_scripts": ["sertools = sertools.cli:main"]},
 )

@@ -24,6 +24,7 @@ MAY_USE = {
     "recipe": set(),
     "data": {"scoring"},
     "report": {"scoring"},
+    "tables": {"recipe", "report", "models", "scoring"},
     "brains": {"models", "objectives", "data", "scoring"},
     "stages": {"recipe", "brains", "models", "data", "scoring", "report"},
 }
