@@ -13,8 +13,9 @@ import pytest
 import torch
 import toy_spoken as toy
 from safetensors.torch import load_file
-from sertools.brains.audio_text import Ratings, passes
+from sertools.brains.audio_text import Ratings
 from sertools.brains.distributed import Ranks
+from sertools.brains.true_batch import passes
 from sertools.data.spoken import SpokenBatch, TrueBatches, collate_spoken
 from sertools.errors import ConfigError, DataError, Interrupted
 from sertools.models.text import small_text
@@ -82,7 +83,7 @@ def all_graphs_at_once(brain, batch):
     assert len(parts) > 2
     for part in parts:
         with brain.training_ctx:
-            outputs.append(brain.compute_forward(part, Stage.TRAIN).float())
+            outputs.append(brain.compute_forward(part, Stage.TRAIN).rows[0].float())
     loss = brain.task.loss(torch.cat(outputs), batch.targets)
     loss.backward()
     return {n: p.grad for n, p in brain.raw_model.named_parameters() if p.grad is not None}, loss
@@ -115,7 +116,7 @@ def test_passes_of_their_own_would_be_another_loss(work_of):
     def pass_by_pass(brain, batch):
         total = 0
         for part in passes(batch, brain.samples):
-            outputs = brain.compute_forward(part, Stage.TRAIN)
+            (outputs,), _ = brain.compute_forward(part, Stage.TRAIN)
             total += float(brain.task.loss(outputs, part.targets)) * len(part) / len(batch)
         return total
 
