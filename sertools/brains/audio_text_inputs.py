@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from sertools.brains.audio_text import notes_of
 from sertools.brains.distributed import Ranks
-from sertools.brains.inputs import sourced, unused_in
-from sertools.brains.randomness import derive
+from sertools.brains.inputs import readers, unused_in
+from sertools.brains.two_encoders import audio_encoder, text_encoder, tokeniser_of
 from sertools.brains.work import FoldWork
-from sertools.data.audio import AudioReader
 from sertools.data.dataset import AudioDataset
 from sertools.data.spoken import SpokenDataset
-from sertools.data.tokens import (
-    SentencePieceTokeniser,
-    Tokeniser,
-    pad_tokens,
-    train_sentencepiece,
-    transformers_tokeniser,
-)
+from sertools.data.tokens import pad_tokens
 from sertools.data.transcripts import Transcripts
-from sertools.errors import ConfigError
-from sertools.models.encoder import SpeechEncoder
-from sertools.models.fusion import AudioText, hears, reads, without_layerdrop
+from sertools.models.fusion import AudioText, hears, reads
 from torch import nn
-
-FREEZE = ("cnn", "audio", "embeddings", "text")
 
 
 class AudioTextInputs:
@@ -54,11 +40,7 @@ class AudioTextInputs:
         self.work, self.ranks, self.given, self.device = work, ranks, given, device
         self.hears, self.reads = hears(given["fusion"]), reads(given["fusion"])
         if self.hears:
-            self._train_reader = self._other_reader = AudioReader(**reader)
-            if reader["crop"] and not given["crop_prediction"]:
-                self._other_reader = AudioReader(**{**reader, "crop": None, "crop_seconds": None})
-            elif reader["crop"]:
-                self._other_reader = AudioReader(**{**reader, "crop": "start"})
+            self._readers = readers(reader, given["crop_prediction"])
         self._tokens: dict[str, list[int]] = {}
         self._cut: list[str] = []
         self._datasets: list[SpokenDataset] = []
@@ -67,7 +49,9 @@ class AudioTextInputs:
             self.transcripts = Transcripts(given["transcripts"], given["transcripts_model"],
                                            given["transcripts_missing"], allow_unknown=True)
             self._read = self.transcripts.read(work.manifest, sorted(work.manifest))
-            self.tokeniser = self._tokeniser()
+            self.tokeniser = tokeniser_of(
+                given["tokeniser"], given["text"], given["max_tokens"],
+                lambda: [self._read.texts[id] for id in work.train], work, ranks)
 
     # Data
 
@@ -75,8 +59,8 @@ class AudioTextInputs:
         """Return the utterances, cropped in training and, if that is wanted, in prediction."""
         work, audio = self.work, None
         if self.hears:
-            reader = self._train_reader if train else self._other_reader
-            audio = AudioDataset(work.manifest, ids, work.data_folder, reader, None, work.seed)
+            audio = AudioDataset(work.manifest, ids, work.data_folder, self._readers[not train],
+                                 None, work.seed)
         records = [work.manifest[id] for id in ids]
         dataset = SpokenDataset(records, audio, self._encode(ids), targets)
         self._datasets.append(dataset)
@@ -107,24 +91,6 @@ class AudioTextInputs:
         self._cut += encoding.cut
         return {id: self._tokens[id] for id in ids}
 
-    def _tokeniser(self) -> Tokeniser:
-        wanted, longest = self.given["tokeniser"], self.given["max_tokens"]
-        if not isinstance(wanted, int):
-            source = wanted or getattr(self.given["text"], "keywords", {}).get("source")
-            if source is None:
-                raise ConfigError("trainer.tokeniser is missing", remedy="name a text encoder whose"
-                                  " tokeniser is taken, or the size of a SentencePiece vocabulary")
-            return transformers_tokeniser(source, longest)
-        texts = sorted(self._read.texts[id] for id in self.work.train)
-        name = f"tokeniser-{derive('sentencepiece', wanted, *texts):016x}.model"
-        path = Path(self.work.folder) / name
-        if not self.ranks.share(path.is_file()):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.ranks.attempt(functools.partial(
-                train_sentencepiece, texts, wanted, path, self.work.say,
-            ) if self.ranks.main else None)
-        return SentencePieceTokeniser(path, longest)
-
     # Model
 
     def model(self, num_outputs: int) -> AudioText:
@@ -149,41 +115,12 @@ class AudioTextInputs:
             torch.zeros(2, 3, dtype=torch.long), torch.full((2,), 3)))
 
     def _audio(self) -> nn.Module:
-        freeze = self.given["freeze"]
-        made = sourced(self.given["audio"], self.work.encoder)
-        _refuse(made, ("trainable", "freeze_frontend"), "audio")
-        own = {"trainable": "audio" not in freeze, "freeze_frontend": "cnn" in freeze}
-        encoder = made(**_known(made, own))
-        rate = getattr(getattr(encoder, "config", encoder), "sample_rate", None)
-        if rate not in (None, self.given["sample_rate"]):
-            raise ConfigError(
-                f"the encoder hears {rate} samples per second, the audio has "
-                f"{self.given['sample_rate']}", remedy=f"set sample_rate: {rate} in the trainer")
-        if isinstance(encoder, SpeechEncoder):
-            if "audio" in freeze:
-                encoder.requires_grad_(False)
-            if "cnn" in freeze and encoder.config.frontend != "conv":
-                raise ConfigError("freeze names cnn, but the audio encoder has no convolutions on "
-                                  "the waveform", remedy="leave cnn out of freeze")
-            if "cnn" in freeze:
-                encoder.frontend.layers.requires_grad_(False)
-        return without_layerdrop(encoder)
+        given = self.given
+        return audio_encoder(given["audio"], self.work.encoder, given["freeze"],
+                             given["sample_rate"])
 
     def _text(self) -> nn.Module:
-        freeze, tokeniser, make = self.given["freeze"], self.tokeniser, self.given["text"]
-        _refuse(make, ("freeze", "vocabulary", "max_tokens", "padding"), "text")
-        how = "all" if "text" in freeze else "embeddings" if "embeddings" in freeze else "none"
-        own = {"freeze": how, "vocabulary": tokeniser.vocabulary,
-               "max_tokens": tokeniser.max_tokens, "padding": tokeniser.padding}
-        known = _known(make, own)
-        text = make(**known)
-        if "freeze" not in known and how == "all":
-            text.requires_grad_(False)
-            text.trainable = False
-        elif "freeze" not in known and how == "embeddings":
-            text.embedding.requires_grad_(False)
-        text.check(tokeniser.vocabulary, tokeniser.max_tokens)
-        return text
+        return text_encoder(self.given["text"], self.given["freeze"], self.tokeniser)
 
     @torch.no_grad()
     def _pool(self, dataset: SpokenDataset) -> None:
@@ -200,18 +137,3 @@ class AudioTextInputs:
             vectors |= dict(zip(ids, pooled.cpu(), strict=True))
         text.cpu()
         dataset.words = vectors
-
-
-def _known(make: Callable, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those options that a function or partial takes."""
-    takes = inspect.signature(getattr(make, "func", make)).parameters
-    return {name: value for name, value in options.items() if name in takes}
-
-
-def _refuse(make: Callable, names: Sequence[str], what: str) -> None:
-    """Refuse settings of an encoder that the trainer makes."""
-    twice = [f"trainer.{what}.{name}" for name in names if name in getattr(make, "keywords", {})]
-    if twice:
-        raise ConfigError("the trainer decides what its encoders share", twice,
-                          "remove them; trainer.freeze says what is frozen, trainer.tokeniser and "
-                          "trainer.max_tokens what texts are made of")

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from sertools.brains import groups
 from sertools.brains.audio_text import LOSSES, AudioTextBrain, Ratings
-from sertools.brains.audio_text_inputs import FREEZE, AudioTextInputs
+from sertools.brains.audio_text_inputs import AudioTextInputs
 from sertools.brains.checks import odd_numbers, too_small
 from sertools.brains.distributed import Ranks, resolve_device
 from sertools.brains.downstream import DownstreamTrainer
 from sertools.brains.loaders import make_loader
+from sertools.brains.two_encoders import odd_encoders
 from sertools.brains.work import FoldWork
 from sertools.data.batching import BucketBatchSampler
 from sertools.data.spoken import SMALLEST, SpokenDataset, TrueBatches, collate_spoken
@@ -189,19 +190,12 @@ def _check(own: dict[str, Any], given: dict[str, Any]) -> None:
     for name, wanted in (("audio", hears(fusion)), ("text", reads(fusion))):
         if fusion in FUSIONS and wanted and own[name] is None:
             problems.append(f"{name} is missing: fusion {fusion} needs it")
-        elif own[name] is not None and not callable(own[name]):
-            problems.append(f"{name} is {own[name]!r}: give a `!name:` of what builds the encoder")
+    problems += odd_encoders(own)
     if _is(own["batch"], int) and own["batch"] < SMALLEST:
         problems.append(f"batch is {own['batch']}: a concordance of fewer than {SMALLEST} "
                         "utterances says little; give more, and passes for memory by batch_seconds")
-    listed = isinstance(own["freeze"], list | tuple)
-    if not listed or any(each not in FREEZE for each in own["freeze"]):
-        problems.append(f"freeze is {own['freeze']!r}: list any of {', '.join(FREEZE)}, or none")
     if _is(own["head_dropout"], int | float) and not 0 <= own["head_dropout"] < 1:
         problems.append(f"head_dropout is {own['head_dropout']}: give 0 or more, less than 1")
-    if not (own["tokeniser"] is None or _is(own["tokeniser"], str | int)):
-        problems.append(f"tokeniser is {own['tokeniser']!r}: give a source, or the size of a "
-                        "SentencePiece vocabulary")
     problems += _odd_expectation(own["expect_trainable"])
     if problems:
         raise ConfigError("the trainer's options are not sound", problems)

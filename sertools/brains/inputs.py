@@ -48,27 +48,23 @@ class AudioInputs:
     ):
         self.work, self.make_head, self.make_encoder = work, head, sourced(encoder, work.encoder)
         self.released = padding == "released"
-        self._train_reader = self._other_reader = AudioReader(**reader)
-        if reader["crop"]:
-            longest = reader["crop_seconds"] if crop_prediction else None
-            self._other_reader = AudioReader(
-                **{**reader, "crop": longest and "start", "crop_seconds": longest})
+        self._readers = readers(reader, crop_prediction)
 
     def dataset(self, ids: Sequence[str], targets: Mapping | None, train: bool) -> Dataset:
         """Return the utterances, cropped in training and, if that is wanted, in prediction."""
-        reader = self._train_reader if train else self._other_reader
         return AudioDataset(
-            self.work.manifest, ids, self.work.data_folder, reader, targets, self.work.seed
+            self.work.manifest, ids, self.work.data_folder, self._readers[not train], targets,
+            self.work.seed,
         )
 
     def model(self, num_outputs: int) -> EncoderWithHead:
         """Return a fresh encoder with a head."""
         encoder = self.make_encoder()
         rate = getattr(getattr(encoder, "config", encoder), "sample_rate", None)
-        if rate not in (None, self._train_reader.sample_rate):
+        if rate not in (None, self._readers[0].sample_rate):
             raise ConfigError(
                 f"the encoder hears {rate} samples per second, the audio has "
-                f"{self._train_reader.sample_rate}",
+                f"{self._readers[0].sample_rate}",
                 remedy=f"set sample_rate: {rate} in the trainer block",
             )
         if self.released:
@@ -82,7 +78,7 @@ class AudioInputs:
         if not isinstance(encoder, OwnUpstream):
             raise ConfigError(f"padding is released, the encoder a {type(encoder).__name__}",
                               remedy="load it with load_upstream, implementation sertools")
-        reader = self._train_reader
+        reader = self._readers[0]
         encoder.released_length = round(reader.crop_seconds * reader.sample_rate)
         return EncoderWithHead(encoder, self.make_head(
             encoder.num_layers + 1, encoder.dim, num_outputs, padding="released"))
@@ -96,7 +92,7 @@ class AudioInputs:
         configs = [getattr(module, "config", None) for module in model.modules()]
         if any(getattr(config, "layerdrop", 0) for config in configs):
             return True
-        rate = self._train_reader.sample_rate
+        rate = self._readers[0].sample_rate
         return unused_in(model, lambda: (torch.randn(1, rate), torch.tensor([rate])))
 
 
@@ -147,11 +143,29 @@ class FeatureInputs:
         return self.make_head(self.cache.num_layers, self.cache.dim, num_outputs)
 
 
+def readers(
+    options: Mapping[str, Any], crop_prediction: bool = False
+) -> tuple[AudioReader, AudioReader]:
+    """Return what reads audio in training, and what reads it elsewhere.
+
+    Args:
+        options: of `AudioReader`.
+        crop_prediction: what is no training begins at its start and is as short; else it is whole.
+    """
+    train = other = AudioReader(**options)
+    if options["crop"]:
+        longest = options["crop_seconds"] if crop_prediction else None
+        other = AudioReader(**{**options, "crop": longest and "start", "crop_seconds": longest})
+    return train, other
+
+
 def unused_in(model: nn.Module, arguments: Callable[[], tuple]) -> bool:
     """Say whether some trained parameter takes no part in a pass over `arguments`."""
     mode = model.training
     with torch.random.fork_rng(devices=[]):
-        model.eval()(*arguments()).sum().backward()
+        found = model.eval()(*arguments())
+        found = [found] if isinstance(found, torch.Tensor) else found
+        sum(each.sum() for each in found if each is not None).backward()
     model.train(mode)
     unused = any(p.requires_grad and p.grad is None for p in model.parameters())
     model.zero_grad(set_to_none=True)
