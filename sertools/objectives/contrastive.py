@@ -145,7 +145,7 @@ class ContrastiveObjective:
 
     @property
     def needs_attribute(self) -> bool:
-        """Say whether the items' attribute has any effect."""
+        """Say whether the items' attribute, or the sentence that names it, has any effect."""
         if self.model == "emo" or self.alpha == 1:
             return False
         if self.model == "ml" and self.gender_logits == "separate":
