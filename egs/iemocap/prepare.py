@@ -1,19 +1,20 @@
 """IEMOCAP, improvised and scripted dialogues in English: records of `IEMOCAP_full_release`.
 
 Busso et al., "IEMOCAP: interactive emotional dyadic motion capture database", Language Resources
-and Evaluation 42(4), 2008. Labels, ratings and votes of the turns are in `dialog/EmoEvaluation`,
-texts in `dialog/transcriptions`, recordings in `sentences/wav`. The first part of a name says who
-wore the motion capture markers in the dialogue; who talks is the letter of its last part.
+and Evaluation 42(4), 2008. Labels, ratings and votes of the turns are in `dialog/EmoEvaluation`
+(annotators.py reads the votes), texts in `dialog/transcriptions`, recordings in `sentences/wav`.
+The first part of a name says who wore the motion capture markers in the dialogue; who talks is the
+letter of its last part.
 """
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from annotators import last_labels, numbered_lines, said_in, tags_of
 from sertools.data.corpus import Faults, find_audio, walk
 from sertools.data.record import Record
 from sertools.errors import ConfigError
@@ -25,12 +26,13 @@ EVALUATION = re.compile(
     r"\[\s*(?P<start>\d+\.?\d*)\s*-\s*(?P<end>\d+\.?\d*)\s*\]\s+(?P<turn>\S+)\s+(?P<code>\S+)\s+"
     r"\[\s*(?P<valence>[\d.]+)\s*,\s*(?P<arousal>[\d.]+)\s*,\s*(?P<dominance>[\d.]+)\s*\]\s*"
 )
-VOTE = re.compile(r"C-(?P<who>\w+):(?P<said>[^(]*)")
 TRANSCRIPT = re.compile(r"(?P<turn>\S+)\s+\[[^\]]*\]\s*:(?P<text>.*)")
 
 LABELS = ("neu", "hap", "sad", "ang", "sur", "fea", "dis", "fru", "exc", "oth", "xxx")
 """xxx: the annotators did not agree, oth: something else."""
 GENDERS = {"F": "female", "M": "male"}
+STYLES = ("improvised", "scripted")
+SOURCES = ("consensus", "annotator_last")
 DIMENSIONS = ("arousal", "valence", "dominance")
 LOWEST, HIGHEST = 1.0, 5.0
 """The scale of the ratings."""
@@ -39,27 +41,35 @@ BEYOND = 0.5
 _OFFICIAL = "copy the file from the official release, as it is"
 
 
-def records(root: Path, faults: Faults, labels: Iterable[str] | None = None) -> Iterator[Record]:
+def records(root: Path, faults: Faults, labels: Iterable[str] | None = None, subset: str = "all",
+            label_source: str = "consensus") -> Iterator[Record]:
     """Yield one record per evaluated turn; the raw label is the code of three letters.
 
     Arousal, valence and dominance are the annotators' means, 1 to 5. Tags: `dialogue` and `turn`
     (place in it by time, from 0, turns of every label counted), `start` and `end` in the dialogue
-    in seconds, `style` and `scene`, `emotion` (the code), `votes` of the annotators (E) and of the
-    actors themselves (F, M), as in "E2=Neutral;E4=Anger+Frustration", and `rated` (valence,
+    in seconds, `style` and `scene`, `emotion` (the code agreed upon), `votes` of the annotators for
+    codes, as in "ang=0.5;fru=0.5;neu=1", `annotators`, what each of them (E) and the actors
+    themselves (F, M) said, as in "E2=Neutral;E4=Anger+Frustration;F1=Anger", and `rated` (valence,
     arousal, dominance) where a mean was off the scale.
 
     Args:
         root: the unpacked release, the folder that holds `Session1` to `Session5`.
         faults: collects every file and line that cannot be used, with its remedy.
         labels: turns of other labels are left out and counted; None takes all.
+        subset: all, improvised or scripted turns; the others are left out and counted.
+        label_source: consensus (the label agreed upon) or annotator_last (see `last_labels`).
 
     Raises:
-        ConfigError: the release has no such label.
+        ConfigError: the release has no such label, or an option no such value.
     """
     unknown = sorted(set(labels or ()) - set(LABELS))
     if unknown:
         raise ConfigError(f"IEMOCAP has no label {', '.join(map(repr, unknown))}",
                           remedy=f"choose from {', '.join(LABELS)}")
+    for option, value, known in (("subset", subset, ("all", *STYLES)),
+                                 ("label_source", label_source, SOURCES)):
+        if value not in known:
+            raise ConfigError(f"{option} is {value!r}", remedy=f"choose from {', '.join(known)}")
     recordings = _recordings(root, faults)
     if not recordings:
         return
@@ -67,17 +77,30 @@ def records(root: Path, faults: Faults, labels: Iterable[str] | None = None) -> 
     turns = _evaluated(root, evaluations, faults)
     texts = _texts(root, transcripts, turns, faults)
     _unevaluated(recordings, evaluations, turns, faults)
+    given = {name: turn.code for name, turn in turns.items()}
+    if label_source == "annotator_last":
+        given = last_labels(root, faults)
     left_out = set() if labels is None else set(LABELS) - set(labels)
+
+    def why_not(name: str) -> str | None:
+        style = _style(TURN.fullmatch(name))
+        if subset not in ("all", style):
+            return f"{style} turn"
+        if name not in given:
+            return "turn to which no annotator gave one of the four labels"
+        return f"label {given[name]}" if given[name] in left_out else None
+
     for name, path in recordings.items():
-        turn = turns.get(name)
-        if turn is None:
+        if name not in turns:
             continue
-        if turn.code in left_out:
-            faults.drop(f"label {turn.code}", f"iemocap-{name}")
-        else:
-            yield _record(path.relative_to(root).as_posix(), name, turn, texts.get(name))
+        reason = why_not(name)
+        if reason:
+            faults.drop(reason, f"iemocap-{name}")
+            continue
+        yield _record(path.relative_to(root).as_posix(), name, given[name], turns[name],
+                      texts.get(name), faults)
     for name, turn in turns.items():
-        if name not in recordings and turn.code not in left_out:
+        if name not in recordings and why_not(name) is None:
             faults.add(turn.where, f"{name} has no recording, {name}.wav in sentences/wav",
                        "complete the release in data_folder", "turns without a recording")
 
@@ -93,7 +116,8 @@ class Turn(NamedTuple):
     ratings: dict[str, float]
     rated: str | None
     """The means as released, where one was off the scale."""
-    votes: list[str]
+    said: list[tuple[str, list[str]]]
+    """Annotators and actors, and their words."""
     place: int = 0
     """Among the turns of its dialogue, by time."""
 
@@ -148,13 +172,12 @@ def _evaluated(root: Path, files: dict[str, Path], faults: Faults) -> dict[str, 
     for dialogue, path in sorted(files.items()):
         here: dict[str, Turn] = {}
         turn = None  # whose votes follow
-        for number, line in _lines(path):
+        for number, line in numbered_lines(path):
             where = f"{path.relative_to(root).as_posix()} line {number}"
             if line.startswith("["):
                 turn = _evaluation(where, dialogue, line, here, faults)
-            elif turn is not None and (vote := VOTE.match(line)):
-                said = [word.strip() for word in vote["said"].split(";") if word.strip()]
-                turn.votes.extend([f"{vote['who']}={'+'.join(said)}"] if said else [])
+            elif turn is not None and (said := said_in(line)):
+                turn.said.append(said)
         if not here:
             faults.add(path.relative_to(root).as_posix(), "names no turn that can be used",
                        _OFFICIAL)
@@ -205,7 +228,7 @@ def _texts(
     """Return what is said in each turn; nothing where a copy has no transcriptions at all."""
     texts: dict[str, str] = {}
     for path in files.values():
-        for number, line in _lines(path):
+        for number, line in numbered_lines(path):
             match = TRANSCRIPT.fullmatch(line.strip())
             if match and match["turn"] in turns and match["turn"] not in texts:
                 texts[match["turn"]] = match["text"].strip()
@@ -233,22 +256,24 @@ def _unevaluated(
             faults.drop("recording that EmoEvaluation does not name", f"iemocap-{name}")
 
 
-def _record(where: str, name: str, turn: Turn, text: str | None) -> Record:
+def _record(
+    where: str, name: str, label: str, turn: Turn, text: str | None, faults: Faults
+) -> Record:
     match = TURN.fullmatch(name)
     tags = {
         "dialogue": match["dialogue"],
         "turn": str(turn.place),
         "start": turn.start,
         "end": turn.end,
-        "style": "improvised" if match["scene"].startswith("impro") else "scripted",
+        "style": _style(match),
         "scene": match["scene"],
         "emotion": turn.code,
-        "votes": ";".join(turn.votes),
+        **tags_of(f"iemocap-{name}", turn.said, faults),
     }
     return Record(
         id=f"iemocap-{name}",
         path=where,
-        label=turn.code,
+        label=label,
         speaker=match["session"] + match["talker"],
         session=f"Session{match['session'][-1]}",
         gender=GENDERS[match["talker"]],
@@ -259,16 +284,9 @@ def _record(where: str, name: str, turn: Turn, text: str | None) -> Record:
     )
 
 
+def _style(turn: re.Match[str]) -> str:
+    return STYLES[not turn["scene"].startswith("impro")]
+
+
 def _dialogue(turn: str) -> str:
     return turn.rpartition("_")[0]
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield number and text of each line; what is not UTF-8 is read as Latin-1."""
-    content = path.read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = content.decode("latin-1")
-    for number, line in enumerate(io.StringIO(text, newline=None), 1):
-        yield number, line.rstrip("\n")

@@ -13,10 +13,11 @@ EGS = Path(__file__).resolve().parents[2] / "egs"
 
 
 @pytest.fixture
-def load_prepare():
+def load_prepare(monkeypatch):
     """Return a function from the name of a recipe folder to the module of its prepare.py."""
 
     def load(name: str, folder: Path = EGS):
+        monkeypatch.syspath_prepend(str(folder / name))  # its neighbours, as in its own folder
         spec = importlib.util.spec_from_file_location(
             f"prepare_{name}", folder / name / "prepare.py"
         )

@@ -63,7 +63,7 @@ def test_every_field_of_every_turn_is_what_the_tree_says(release, collect):
         assert float(record.tags["end"]) == line.start + 1.5
         assert record.tags["style"] == ("improvised" if "impro" in name else "scripted")
         said = trees_iemocap.VOTES[line.label]
-        assert record.tags["votes"] == f"E2={said};E3={said}+Anger;{line.last[0]}1={said}"
+        assert record.tags["annotators"] == f"E2={said};E3={said}+Anger;{line.last[0]}1={said}"
         if "script01_1b" not in name:
             assert (record.valence, record.arousal, record.dominance) == line.means
             assert "rated" not in record.tags

@@ -105,8 +105,7 @@ def iemocap(root: Path, lines: Iterable[Line], write=sound, extension: str = ".w
         if whole:
             write(folder / "wav" / f"{dialogue}{extension}", channels=2)
         # what else the release holds there: one annotator's own file, forced alignments
-        own = folder / "EmoEvaluation" / "Categorical" / f"{dialogue}_e2_cat.txt"
-        _write(own, [f"{turns[0].name} :Neutral state; ()"], ends)
+        _write(categorical_file(root, dialogue, "e2"), categorical(turns), ends)
         _write(_session(root, dialogue) / "sentences" / "ForcedAlignment" / dialogue
                / f"{turns[0].name}.wdseg", ["SFrm EFrm"], ends)
     return [line.name for line in lines]
@@ -130,6 +129,12 @@ def evaluation(turns: Iterable[Line]) -> list[str]:
     return out
 
 
+def categorical(turns: Iterable[Line]) -> list[str]:
+    """Return the lines of an annotator's own file, who says what all agreed upon."""
+    return [f"{turn.name} :{VOTES[turn.label].replace('Neutral', 'Neutral state')}; ()"
+            for turn in turns]
+
+
 def transcript(turns: Iterable[Line]) -> list[str]:
     """Return the lines of a transcript, in the order of time, with remarks between them."""
     out = []
@@ -143,6 +148,12 @@ def transcript(turns: Iterable[Line]) -> list[str]:
 def evaluation_file(root: Path, dialogue: str) -> Path:
     """Return the path of a dialogue's labels."""
     return _session(root, dialogue) / "dialog" / "EmoEvaluation" / f"{dialogue}.txt"
+
+
+def categorical_file(root: Path, dialogue: str, annotator: str) -> Path:
+    """Return the path of an annotator's own file."""
+    return (_session(root, dialogue) / "dialog" / "EmoEvaluation" / "Categorical"
+            / f"{dialogue}_{annotator}_cat.txt")
 
 
 def transcript_file(root: Path, dialogue: str) -> Path:
