@@ -54,7 +54,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A score of one recipe's runs, or something that is counted."""
+    """A score of one recipe's runs, something that is counted, or published values alone."""
 
     name: str
     title: str
@@ -95,6 +95,8 @@ class Row:
     """Runs that must be done before."""
     note: str | None = None
     cells: dict[str, Cell] = field(default_factory=dict)
+    small: bool = False
+    """Whether it is a small model of our own, which does not compare with the published ones."""
 
     def run(self, column: Column) -> Run | None:
         """Return the run behind a cell; None where there is no command."""
@@ -123,6 +125,8 @@ class Table:
     rows: tuple[Row, ...]
     number: str | None = None
     note: str | None = None
+    transposed: bool = False
+    """Whether it is shown with its columns as lines."""
 
     @property
     def name(self) -> str:

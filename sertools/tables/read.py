@@ -18,10 +18,11 @@ METRIC = re.compile(r"UA|WA|WF1|MF1|(CCC|Pearson|MAE)_[a-z]+|CCC")
 PROTOCOLS = ("clean", "paper")
 
 PAPER = ("title", "authors", "arxiv", "system")
-TABLE = ("title", "number", "kind", "protocol", "published_protocol", "note", "columns", "rows")
-COLUMN = ("name", "title", "recipe", "metric", "part", "options", "computed", "digits")
-ROW = ("name", "title", "config", "options", "per_recipe", "preset", "hours", "results", "needs",
-       "note", "cells")
+TABLE = ("title", "number", "kind", "protocol", "published_protocol", "transposed", "note",
+         "columns", "rows")
+COLUMN = ("name", "title", "recipe", "metric", "part", "options", "computed", "published", "digits")
+ROW = ("name", "title", "config", "options", "per_recipe", "preset", "hours", "small", "results",
+       "needs", "note", "cells")
 CELL = ("value", "source", "std", "protocol", "note")
 NEED = ("recipe", "config", "options")
 
@@ -76,7 +77,8 @@ class _Reader:
             source.choice(("kind",), kind, ("published", "study")) if kind else "",
             protocol, self._optional((), values, "published_protocol", "choice") or protocol,
             tuple(self.columns), tuple(rows), self._optional((), values, "number"),
-            self._optional((), values, "note"))
+            self._optional((), values, "note"),
+            self._flag((), values, "transposed"))
 
     def _optional(self, path: Keys, values: dict, key: str, kind: str = "text", **more) -> Any:
         value, place = values.get(key), path if path[-1:] == (key,) else (*path, key)
@@ -85,6 +87,12 @@ class _Reader:
         if kind == "choice":
             return self.source.choice(place, value, PROTOCOLS)
         return getattr(self.source, kind)(place, value, **more)
+
+    def _flag(self, path: Keys, values: dict, key: str) -> bool:
+        value = values.get(key, False)
+        if not isinstance(value, bool):
+            self.source.fault((*path, key), f"true or false is expected, not {value!r}")
+        return value is True
 
     def _list(self, key: str, values: dict, read) -> list:
         value = values.get(key, [])
@@ -106,8 +114,10 @@ class _Reader:
         recipe = self._optional(path, values, "recipe")
         metric = self._optional(path, values, "metric")
         computed = values.get("computed")
-        if (computed is None) == (recipe is None) or (recipe is None) != (metric is None):
-            self.source.fault(path, "either recipe and metric, or computed is expected")
+        ways = (computed is not None) + (recipe is not None) + self._flag(path, values, "published")
+        if ways != 1 or (recipe is None) != (metric is None):
+            self.source.fault(path, "either recipe and metric, or computed, or published: true "
+                              "(nothing here makes it) is expected")
         if computed is not None:
             self.source.choice((*path, "computed"), computed, COMPUTED)
         if metric and not METRIC.fullmatch(metric):
@@ -151,7 +161,8 @@ class _Reader:
             self._results((*path, "results"), values.get("results") or {}),
             self._needs((*path, "needs"), values.get("needs") or []),
             self._optional(path, values, "note"),
-            self._cells((*path, "cells"), values.get("cells") or {}))
+            self._cells((*path, "cells"), values.get("cells") or {}),
+            self._flag(path, values, "small"))
 
     def _recipes(self) -> list[str]:
         return list(dict.fromkeys(column.recipe for column in self.columns if column.recipe))
