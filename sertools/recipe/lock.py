@@ -85,6 +85,24 @@ class Lock:
             os.pwrite(self.descriptor, json.dumps(content).encode("utf-8"), 0)
 
 
+def in_use(path: Path) -> dict | None:
+    """Return who holds a lock file now (without `host` if unknown); None if nobody does.
+
+    Looking takes nothing and changes nothing.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return holder(path) or {}
+    finally:
+        os.close(descriptor)
+    return None
+
+
 def holder(path: Path) -> dict | None:
     """Return who wrote a lock file last: host, pid, command, started; None if it is empty."""
     try:
@@ -96,7 +114,7 @@ def holder(path: Path) -> dict | None:
 
 def described(who: dict | None) -> str:
     """Return "host h, pid 5, for 3 minutes"."""
-    if who is None:
+    if not who:
         return "another process"
     seconds = max(0.0, time.time() - who["started"])
     return f"host {who['host']}, pid {who['pid']}, since {age(seconds)}"

@@ -70,6 +70,14 @@ class Recipe:
             return session.end(1)
         return 0
 
+    def plan(self, argv: Sequence[str]) -> tuple[Plan, list[str]]:
+        """Return how a command line stands, and what is wrong with it; nothing runs.
+
+        Raises:
+            ConfigError: when it cannot be understood at all.
+        """
+        return Session(self, list(argv)).planned(parse(list(argv)))
+
 
 class Session:
     """One call of a recipe's command line."""
@@ -99,12 +107,17 @@ class Session:
         else:
             self._configured(options)
 
-    def _configured(self, options: Options) -> None:
+    def planned(self, options: Options) -> tuple[Plan, list[str]]:
+        """Return how the configuration stands, and what is wrong with its text and keys."""
         path = find_config(options.config, self.recipe.folder)
         config = Config(path, options.overrides, self.recipe.folder)
         problems = config.problems + check.keys(config, self.recipe.stages)
         places = self._places(options, config)
         plan = Plan(config, self.recipe.stages, places, options.fold, options.seed, options.verify)
+        return plan, problems
+
+    def _configured(self, options: Options) -> None:
+        plan, problems = self.planned(options)
         if options.list_stages:
             _refuse(problems)
             print("\n".join(explain.listing(plan.stages, plan.part)))

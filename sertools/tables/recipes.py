@@ -1,0 +1,133 @@
+"""The recipes behind runs: their stages read in this process, nothing run."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+
+from sertools.errors import ConfigError
+from sertools.recipe import Recipe, check
+from sertools.recipe.config import digest
+from sertools.recipe.plan import Plan
+from sertools.recipe.relative import STARTS
+from sertools.recipe.tree import UNFILLED
+from sertools.tables.data import Run
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a run's command means."""
+
+    run: Run
+    plan: Plan | None
+    """None when the command cannot be understood at all."""
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def needs_data(self) -> bool:
+        """Return whether the configuration leaves open where the official release lies."""
+        stages = [stage for name, stage in self.plan.stages.items() if self.plan.part(name)]
+        folder = self.plan.config.values.get("data_folder")
+        return folder in (None, "", UNFILLED) and any("data_folder" in stage.declared
+                                                      for stage in stages)
+
+    @property
+    def reports(self) -> bool:
+        """Return whether the run ends with a results.json."""
+        return self.plan.part("report")
+
+    def hash(self, seeds: list[int]) -> str:
+        """Return the hash that results of this command have if they are of these seeds."""
+        stages, config = self.plan.stages.values(), self.plan.config
+        values = config.pick({key for stage in stages for key in stage.keys})
+        return digest(values | ({"seeds": seeds} if "seeds" in values else {}))
+
+
+@functools.cache
+def recipe_of(folder: Path) -> Recipe:
+    """Return the recipe of a folder, from its run.py.
+
+    Raises:
+        ConfigError: its run.py cannot be imported or has no `recipe`.
+    """
+    import sertools.stages
+
+    if isinstance(sertools.stages.train, ModuleType):  # a stage that ran hides its factory
+        importlib.reload(sertools.stages)
+    script = folder / "run.py"
+    spec = importlib.util.spec_from_file_location(f"recipe_{folder.name}", script)
+    module, known = importlib.util.module_from_spec(spec), set(sys.modules)
+    former = _put_away(folder)
+    sys.path.insert(0, str(folder))
+    try:
+        spec.loader.exec_module(module)
+        return module.recipe
+    except (ImportError, AttributeError, SyntaxError, OSError) as error:
+        raise ConfigError(f"{script} cannot be used: {error}") from error
+    finally:
+        sys.path.remove(str(folder))
+        for name in set(sys.modules) - known:  # every recipe has a module `prepare` of its own
+            if _inside(sys.modules[name], folder):
+                del sys.modules[name]
+        sys.modules.update(former)
+
+
+def _put_away(folder: Path) -> dict[str, ModuleType]:
+    """Take modules out of sight that have the names of this recipe's."""
+    names = {path.stem for path in folder.glob("*.py")}
+    return {name: sys.modules.pop(name) for name in names & set(sys.modules)}
+
+
+def _inside(module: ModuleType, folder: Path) -> bool:
+    file = getattr(module, "__file__", None)
+    return file is not None and Path(file).parent == folder
+
+
+@functools.cache
+def resolve(egs: Path, run: Run) -> Resolved:
+    """Return what a run means: its places, and what is wrong with its options."""
+    folder = Path(os.path.abspath(egs / run.recipe))
+    words = [str(folder / f"hparams/{run.config}.yaml")]
+    for name, value in run.options:
+        words.append(f"--{name}={_from_here(value, folder)}")
+    try:
+        plan, problems = recipe_of(folder).plan(words)
+    except ConfigError as error:
+        return Resolved(run, None, [error.summary, *error.problems])
+    return Resolved(run, plan, problems)
+
+
+def _from_here(value: str, folder: Path) -> str:
+    """Return a relative path of a command in the recipe's folder as it counts from here."""
+    if not value.startswith(STARTS):
+        return value
+    path = os.path.relpath(folder / value)
+    return path if path.startswith(STARTS) else f"./{path}"
+
+
+def faults(egs: Path, runs: list[Run], calls: bool = False) -> list[str]:
+    """Return what is wrong with runs: configurations, option keys, values.
+
+    Args:
+        egs: folder of the recipes.
+        runs: commands.
+        calls: look into every class and function that the configurations name, too; imports them.
+    """
+    found, seen = [], set()
+    for run in runs:
+        resolved = resolve(egs, run)
+        problems = list(resolved.problems)
+        if calls and resolved.plan and not problems:
+            plan = resolved.plan
+            stages = [stage for name, stage in plan.stages.items() if plan.part(name)]
+            keys = [key for stage in stages for key in stage.declared]
+            problems = [fault for fault in check.calls(plan.config, keys) if fault not in seen]
+            seen.update(problems)
+        found += [f"{run.command}: {problem}" for problem in problems]
+    return list(dict.fromkeys(found))
