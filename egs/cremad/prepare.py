@@ -17,6 +17,7 @@ from pathlib import Path
 from sertools.data.corpus import Faults, walk
 from sertools.data.names import named_audio
 from sertools.data.record import Record
+from sertools.data.votes import TAG, write_votes
 
 STEM = re.compile(
     r"(?P<actor>\d{4})_(?P<sentence>[A-Z]{3})_(?P<emotion>[A-Z]{3})_(?P<level>[A-Z]{2})"
@@ -43,8 +44,8 @@ SENTENCES = {
 LEVELS = {"LO": "low", "MD": "medium", "HI": "high", "XX": "unspecified"}
 WITH_LEVELS, NEUTRAL = "IEO", "NEU"
 GENDERS = {"Female": "female", "Male": "male"}
-VOTES = "ADFHNS"
-"""Anger, disgust, fear, happiness, neutral, sadness: columns of the table of votes."""
+VOTES = {"A": "ANG", "D": "DIS", "F": "FEA", "H": "HAP", "N": "NEU", "S": "SAD"}
+"""Columns of the table of votes -> labels."""
 VOICE_ONLY = re.compile(r"1\d{5}")
 """Numbers of the rows whose listeners saw no face (2: saw only, 3: heard and saw)."""
 _OFFICIAL = "copy the table from github.com/CheyneyComputerScience/CREMA-D, as it is"
@@ -54,8 +55,8 @@ def records(root: Path, faults: Faults) -> Iterator[Record]:
     """Yield one record per recording below `root`; the raw label is the emotion of the name.
 
     Tags: `sentence`, `level`; where the tables are there also `age` in years, `votes` of those who
-    only heard the voice, as in "A=0;D=1;F=0;H=0;N=8;S=1", and `voice`, the emotion with most votes,
-    or several, as in "A:D".
+    only heard the voice, as in "DIS=1;NEU=8;SAD=1", and `voice`, the emotion with most votes, or
+    several, as in "A:D".
 
     Args:
         root: the repository, or any folder that holds the recordings; tables at any depth.
@@ -127,14 +128,14 @@ def _votes(root: Path, faults: Faults) -> dict[str, dict[str, str]]:
         if not VOICE_ONLY.fullmatch(row[""].strip()):
             continue
         counts = {emotion: row[emotion].strip() for emotion in VOTES}
-        if not all(map(str.isdecimal, counts.values())):
+        if not all(cell.isdecimal() and len(cell) < 7 for cell in counts.values()):
             faults.add(where, f"votes are {counts}, not numbers", _OFFICIAL, "lines of tables")
             continue
         most = max(map(int, counts.values()))
         votes[row["fileName"].strip()] = {
-            "votes": ";".join(f"{emotion}={int(number)}" for emotion, number in counts.items()),
+            TAG: write_votes({VOTES[name]: int(number) for name, number in counts.items()}),
             "voice": ":".join(name for name, number in counts.items() if int(number) == most),
-        }
+        } if most else {}
     return votes
 
 
