@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from sertools.data.corpus import Faults, find_audio, walk
+from sertools.data.decoding import conversion
 from sertools.data.record import Record
 from sertools.errors import ConfigError
 
@@ -30,10 +31,7 @@ CENTRE, SURROUND = 2, 6
 """The channel of a 5.1 recording that holds the dialogue, from 0, and how many there are."""
 LONGEST = 60.0
 """Seconds; no utterance lasts so long, a clip that does was cut wrongly."""
-COMMAND = (
-    "find . -name 'dia*.mp4' -exec sh -c 'ffmpeg -nostdin -loglevel error -n -i \"$1\" -vn "
-    "-sample_fmt s16 \"${1%.mp4}.flac\"' sh {} \\;"
-)
+COMMAND = conversion("-name 'dia*.mp4'", ".mp4")
 """Puts the sound of every clip beside it; its channels stay as they are."""
 CONVERT = f"install ffmpeg and run this in data_folder:  {COMMAND}"
 
