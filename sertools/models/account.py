@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 from sertools.errors import ConfigError
+from sertools.models import dimensional
 from sertools.models.distilled import Distiller
 from sertools.models.emotion2vec import Emotion2vec
 from sertools.models.encoder import SpeechEncoder
-from sertools.models.fusion import AudioText
 from sertools.models.heads import EncoderWithHead, UtteranceHead
 from sertools.models.language_audio import LanguageAudio
 from sertools.models.presets import PRESETS, build_encoder
@@ -44,22 +44,11 @@ def _distiller(preset: str, targets: int) -> Distiller:
     return Distiller(encoder, encoder.dim, targets)
 
 
-class SoundAndText(AudioText):
-    """DistilHuBERT and DistilBERT, fused, that hears a text of 128 tokens beside its waveforms."""
+def _data2vec() -> nn.Module:
+    """The first data2vec, which transformers runs."""
+    from transformers import Data2VecAudioConfig, Data2VecAudioModel
 
-    def forward(self, waveforms: Tensor) -> Tensor:
-        """Return the outputs (B, 3)."""
-        words = torch.zeros(len(waveforms), 128, dtype=torch.long, device=waveforms.device)
-        return super().forward(waveforms, None, words)
-
-
-def _audio_text(preset: str) -> SoundAndText:
-    from transformers import DistilBertConfig, DistilBertModel
-
-    audio = build_encoder(preset)
-    audio.frontend.layers.requires_grad_(False)
-    text = TransformersText(DistilBertModel(DistilBertConfig()), "embeddings")
-    return SoundAndText(audio, text, 3)
+    return Data2VecAudioModel(Data2VecAudioConfig())
 
 
 class SoundAndPrompts(LanguageAudio):
@@ -97,7 +86,9 @@ REGISTRY: dict[str, Callable[[], nn.Module]] = {
     "emotion2vec_plus_large": partial(_emotion2vec_plus, "emotion2vec_plus_large"),
     "distilhubert": partial(build_encoder, "distilhubert"),  # published without mask embedding
     "distilhubert_distillation": partial(_distiller, "distilhubert", 3),
-    "distilhubert_distilbert": partial(_audio_text, "distilhubert"),  # frozen as by default
+    "data2vec_base": _data2vec,
+    "distilhubert_distilbert": dimensional.MODELS["dimensions_distilhubert_distilbert"],
+    **dimensional.MODELS,
     **{f"gemoclap_{name}": partial(_language_audio, preset) for name, preset in GEMOCLAP.items()},
     "vesper4_pretraining": partial(_vesper, "vesper4"),
     "vesper12_pretraining": partial(_vesper, "vesper12"),

@@ -68,8 +68,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "attention_dropout": 0.1,
         "activation_dropout": 0.1,
     },
-    "vesper4": {**_VESPER, "num_layers": 4},
-    "vesper12": {**_VESPER, "num_layers": 12},
+    **{f"vesper{depth}": {**_VESPER, "num_layers": depth} for depth in (2, 4, 6, 8, 12)},
     "wav2vec2_large": {**_LARGE, "conv_bias": True},
     "wav2vec2_large_post": {
         **_BASE,
