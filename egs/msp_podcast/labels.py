@@ -60,7 +60,7 @@ def read_labels(
         partitions: what `read_partitions` found.
         faults: collects what is wrong.
     """
-    tables = [path for path in _files(root) if TABLE.fullmatch(path.name)]
+    tables = [path for path in label_files(root) if TABLE.fullmatch(path.name)]
     if not tables:
         return _from_lines(root, partitions, faults)
     turns: dict[str, Turn] = {}
@@ -80,11 +80,11 @@ def read_labels(
 def read_partitions(root: Path, faults: Faults) -> dict[str, tuple[str, str]]:
     """Return place and partition of each turn that `Partitions.txt` names."""
     found: dict[str, tuple[str, str]] = {}
-    for path in _files(root):
+    for path in label_files(root):
         if path.name.lower() != "partitions.txt":
             continue
         for where, cells in _cells(root, path):
-            part, stem = PARTITIONS.get(cells[0].lower()), _stem(cells[-1])
+            part, stem = PARTITIONS.get(cells[0].lower()), stem_of(cells[-1])
             problem = None
             if part is None or len(cells) != 2:
                 problem = "does not read partition; file, as in Train; MSP-PODCAST_0001_0008.wav"
@@ -101,7 +101,7 @@ def read_partitions(root: Path, faults: Faults) -> dict[str, tuple[str, str]]:
 def _table(root: Path, path: Path, faults: Faults) -> dict[str, Turn]:
     turns: dict[str, Turn] = {}
     rows = _json_rows if path.suffix.lower() == ".json" else _csv_rows
-    for where, row in rows(path.relative_to(root).as_posix(), _content(path), faults):
+    for where, row in rows(path.relative_to(root).as_posix(), content_of(path), faults):
         stem, turn, problems = _turn(where, row)
         if stem in turns:
             problems.append(f"{stem} stands already in {turns[stem].where}")
@@ -162,7 +162,7 @@ def _turn(where: str, row: Mapping[str, Any]) -> tuple[str, Turn | None, list[st
         problems.append("EmoClass is empty")
     turn = Turn(where, part or "", cells["EmoClass"] or None, ratings, _speaker(cells["SpkrID"]),
                 GENDERS.get(cells["Gender"].lower()))
-    return _stem(cells["FileName"]), turn, problems
+    return stem_of(cells["FileName"]), turn, problems
 
 
 def _ratings(cells: Mapping[str, str]) -> tuple[dict[str, float], list[str]]:
@@ -201,7 +201,7 @@ def _from_lines(
     root: Path, partitions: Mapping[str, tuple[str, str]], faults: Faults
 ) -> dict[str, Turn]:
     """Return the turns of Labels.txt; the lines of single workers are passed over."""
-    paths = [path for path in _files(root) if LINES.fullmatch(path.name)]
+    paths = [path for path in label_files(root) if LINES.fullmatch(path.name)]
     if not paths:
         faults.add(root, "no labels_consensus.csv, labels_consensus.json or Labels.txt below it",
                    "unpack Labels as well")
@@ -209,7 +209,7 @@ def _from_lines(
     turns: dict[str, Turn] = {}
     speakers = _speakers(root)
     name = paths[0].relative_to(root).as_posix()
-    for number, line in enumerate(_content(paths[0]).splitlines(), 1):
+    for number, line in enumerate(content_of(paths[0]).splitlines(), 1):
         if not line.strip() or line.upper().startswith("WORKER"):
             continue
         where, match = f"{name} line {number}", LINE.fullmatch(line)
@@ -234,15 +234,15 @@ def _speakers(root: Path) -> dict[str, dict[str, str | None]]:
 
     Lines read `Speaker_30; Male` or `MSP-PODCAST_0001_0008.wav; 30`.
     """
-    lines = [cells for path in _files(root) if path.name.lower() == "speaker_ids.txt"
+    lines = [cells for path in label_files(root) if path.name.lower() == "speaker_ids.txt"
              for _, cells in _cells(root, path) if len(cells) == 2]
     genders = {first.lower().removeprefix("speaker_"): GENDERS.get(second.lower())
                for first, second in lines if first.lower().startswith("speaker")}
-    return {_stem(first): {"speaker": _speaker(second), "gender": genders.get(second)}
+    return {stem_of(first): {"speaker": _speaker(second), "gender": genders.get(second)}
             for first, second in lines if first.upper().startswith("MSP-PODCAST")}
 
 
-def _files(root: Path) -> list[Path]:
+def label_files(root: Path) -> list[Path]:
     """Return the files that may hold labels, the least deeply nested first."""
     found = (path for path in walk(root) if path.suffix.lower() in (".csv", ".json", ".txt")
              and path.parent.name != "Transcripts")
@@ -252,15 +252,15 @@ def _files(root: Path) -> list[Path]:
 def _cells(root: Path, path: Path) -> Iterator[tuple[str, list[str]]]:
     """Yield place and cells of the lines that hold something."""
     name = path.relative_to(root).as_posix()
-    for number, line in enumerate(_content(path).splitlines(), 1):
+    for number, line in enumerate(content_of(path).splitlines(), 1):
         if line.strip():
             yield f"{name} line {number}", [cell.strip() for cell in line.split(";")
                                             if cell.strip()] or [""]
 
 
-def _content(path: Path) -> str:
+def content_of(path: Path) -> str:
     return path.read_bytes().decode("utf-8-sig", "backslashreplace")
 
 
-def _stem(name: str) -> str:
+def stem_of(name: str) -> str:
     return re.sub(r"\.(wav|flac)$", "", name, flags=re.I)

@@ -3,7 +3,8 @@
 Lotfian and Busso, "Building Naturalistic Emotionally Balanced Speech Corpus by Retrieving
 Emotional Speech from Existing Podcast Recordings", IEEE Transactions on Affective Computing 10(4),
 2019. Labels are in `Labels/labels_consensus.csv` or `.json`; where a copy has neither,
-`Labels.txt`, `Partitions.txt` and `Speaker_ids.txt` of older releases are read (labels.py).
+`Labels.txt`, `Partitions.txt` and `Speaker_ids.txt` of older releases are read (labels.py). What
+single workers heard is in `Labels/labels_detailed.csv` or `.json` (workers.py).
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from pathlib import Path
 from labels import Turn, read_labels, read_partitions
 from sertools.data.corpus import Faults, find_audio, walk
 from sertools.data.record import Record
+from sertools.data.votes import TAG
 from sertools.errors import ConfigError
+from workers import worker_votes
 
 TURN = re.compile(r"MSP-PODCAST_(?P<podcast>\d+|test3)_\d+(_\d+)?")
 SPLITS = {"Train": "train", "Development": "dev", "Test1": "test", "Test2": "test", "Test3": None}
@@ -29,8 +32,9 @@ def records(root: Path, faults: Faults, withheld: str = "leave_out") -> Iterator
     """Yield one record per labelled turn; the raw label is the code of one letter.
 
     Arousal, valence and dominance are the annotators' means, 1 to 7. The podcast stands for the
-    session. Tags: `partition` (Train, Development, Test1, Test2, Test3) and `emotion` (the code).
-    The text is "" where the transcript is empty, None where there is none.
+    session. Tags: `partition` (Train, Development, Test1, Test2, Test3), `emotion` (the code) and,
+    where the copy tells them, `votes` of the workers for codes, as in "A=2;N=3". The text is ""
+    where the transcript is empty, None where there is none.
 
     Args:
         root: the folder of the unpacked release.
@@ -47,16 +51,16 @@ def records(root: Path, faults: Faults, withheld: str = "leave_out") -> Iterator
         return
     partitions = read_partitions(root, faults)
     turns = read_labels(root, partitions, faults)
-    texts = _texts(root, recordings, faults)
+    texts, votes = _texts(root, recordings, faults), worker_votes(root, faults)
     for name, path in recordings.items():
         turn, where = turns.get(name), path.relative_to(root).as_posix()
         partition = turn.partition if turn else _partition(name, partitions)
         if partition == WITHHELD and withheld == "leave_out":
             faults.drop("turn of Test3, whose labels are withheld", f"msp_podcast-{name}")
         elif partition == WITHHELD:
-            yield _record(where, name, turn or Turn("", WITHHELD), texts.get(name))
+            yield _record(where, name, turn or Turn("", WITHHELD), texts.get(name), None)
         elif turn:
-            yield _record(where, name, turn, texts.get(name))
+            yield _record(where, name, turn, texts.get(name), votes.get(name))
         elif turns:
             faults.drop("recording without a label", f"msp_podcast-{name}")
     for name, turn in turns.items():
@@ -102,7 +106,7 @@ def _texts(root: Path, recordings: dict[str, Path], faults: Faults) -> dict[str,
     return texts
 
 
-def _record(where: str, name: str, turn: Turn, text: str | None) -> Record:
+def _record(where: str, name: str, turn: Turn, text: str | None, votes: str | None) -> Record:
     podcast = TURN.fullmatch(name)["podcast"]
     tags = {"partition": turn.partition} | ({"emotion": turn.code} if turn.code else {})
     return Record(
@@ -116,5 +120,5 @@ def _record(where: str, name: str, turn: Turn, text: str | None) -> Record:
         language="en",
         **turn.ratings,
         split=SPLITS[turn.partition],
-        tags=tags,
+        tags=tags | ({TAG: votes} if votes else {}),
     )

@@ -20,7 +20,8 @@ def beside_prepare(monkeypatch, repository):
     """Let prepare.py find labels.py, as it does in its own folder."""
     monkeypatch.syspath_prepend(str(repository / "egs" / "msp_podcast"))
     yield
-    sys.modules.pop("labels", None)
+    for neighbour in ("labels", "workers"):
+        sys.modules.pop(neighbour, None)
 
 
 @pytest.fixture
@@ -195,14 +196,14 @@ def test_broken_lines_of_old_releases_are_listed(tmp_path, table, collect):
     labels = tree.legacy(root, table)
     lines = labels.read_text().splitlines()
     lines[0] = lines[0].replace("A:", "Arousal ")
-    lines[3] = lines[3].replace("V:", "V:9")
-    labels.write_text("\n".join([*lines, lines[6]]))
+    lines[5] = lines[5].replace("V:", "V:9")  # a turn has five lines
+    labels.write_text("\n".join([*lines, lines[10]]))
     partitions = root / "Partitions.txt"
     kept = partitions.read_text().splitlines()
     partitions.write_text("\n".join([*kept[:-1], "Training; x.wav"]))
     _, faults = collect("msp_podcast", root)
     shown = "\n".join(faults.groups())
-    for text in ("Labels.txt line 1: does not read", "Labels.txt line 4: EmoVal is 9",
+    for text in ("Labels.txt line 1: does not read", "Labels.txt line 6: EmoVal is 9",
                  f"Labels.txt line {len(lines) + 1}: {tree.stem(table[2])} stands already in",
                  f"{tree.stem(table[-1])} is in no part of Partitions.txt",
                  f"Partitions.txt line {len(kept)}: does not read partition; file"):

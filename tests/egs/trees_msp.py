@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import json
 from collections.abc import Iterable, Sequence
@@ -10,7 +11,10 @@ from pathlib import Path
 from trees import sound
 
 HEADER = "FileName,EmoClass,EmoAct,EmoVal,EmoDom,SpkrID,Gender,Split_Set"
+RATINGS = ("EmoAct", "EmoVal", "EmoDom")
 CODES = "ASHUFDCN"
+WORDS = {"A": "Angry", "S": "Sad", "H": "Happy", "U": "Surprise", "F": "Fear", "D": "Disgust",
+         "C": "Contempt", "N": "Neutral", "O": "Other-puzzled", "X": "Other"}
 STEREO = "MSP-PODCAST_1023_0235"
 PARTS = {"Train": ("0001", "1023", "0003"), "Development": ("0010",), "Test1": ("0020", "0021"),
          "Test2": ("0030",)}
@@ -80,7 +84,7 @@ def legacy(root: Path, table: Iterable[Sequence[str]]) -> Path:
     for name, code, act, val, dom, speaker, gender, partition in table:
         lines.append(f"{name}; {code}; A:{float(act):.6f}; V:{float(val):.6f}; "
                      f"D:{float(dom):.6f};")
-        lines.append("WORKER00000001; Angry; Angry,Frustrated; A:6.0; V:3.0; D:5.0;")
+        lines += [worker_line(*said) for said in workers([name, code])]
         lines.append("")
         partitions.append(f"{partition}; {name}")
         speakers.append(f"{name}; {speaker}")
@@ -92,6 +96,33 @@ def legacy(root: Path, table: Iterable[Sequence[str]]) -> Path:
     (root / "Partitions.txt").write_text("\n".join([*partitions, ""]), encoding="utf-8")
     (root / "Speaker_ids.txt").write_text("\n".join([*people, "", *speakers]), encoding="utf-8")
     return labels
+
+
+def workers(row: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Return three workers of a turn: name, first choice, all choices; one hears something else."""
+    word = WORDS[row[1]]
+    return [("WORKER00000001", word, f"{word},Concerned"), ("WORKER00000002", word, word),
+            ("WORKER00000003", "Neutral", "Neutral,Bored, tired")]
+
+
+def detailed_csv(root: Path, table: Iterable[Sequence[str]], packed: bool = False) -> Path:
+    """Write what each worker heard, in columns of their own or in a single one."""
+    path = root / "Labels" / "labels_detailed.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        lines = csv.writer(file)
+        lines.writerow(["FileName", "EmoDetail"] if packed else
+                       ["FileName", "WorkerID", "EmoClass_Major", "EmoClass_Second", *RATINGS])
+        for row in table:
+            for who, major, second in workers(row):
+                cells = [who, major, second, "6.0", "3.0", "5.0"]
+                lines.writerow([row[0], worker_line(*cells[:3])] if packed else [row[0], *cells])
+    return path
+
+
+def worker_line(who: str, major: str, second: str) -> str:
+    """Return a worker's line as it stands in Labels.txt."""
+    return f"{who}; {major}; {second}; A:6.0; V:3.0; D:5.0;"
 
 
 def transcripts(root: Path, table: Iterable[Sequence[str]]) -> None:
@@ -110,7 +141,7 @@ def release(root: Path, table: Iterable[Sequence[str]], write=sound) -> None:
     csv_table(root, table)
     json_table(root, table)
     transcripts(root, table)
-    (root / "Labels" / "labels_detailed.csv").write_text("FileName,WorkerID\n", encoding="utf-8")
+    detailed_csv(root, table)
     aligned = root / "ForceAligned" / f"{stem(table[0])}.TextGrid"
     aligned.parent.mkdir()
     aligned.write_text("ooTextFile\n", encoding="utf-8")
