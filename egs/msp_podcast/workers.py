@@ -64,8 +64,11 @@ def _said(root: Path) -> Iterator[tuple[str, str, str | None]]:
 
 def _in_csv(where: str, text: str) -> Iterator[tuple[str, str, str | None]]:
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    for row in reader:
-        yield f"{where} line {reader.line_num}", stem_of(row.get("FileName") or ""), _word(row)
+    try:
+        for row in reader:
+            yield f"{where} line {reader.line_num}", stem_of(row.get("FileName") or ""), _word(row)
+    except csv.Error:
+        yield f"{where} from line {reader.line_num} on", "", None
 
 
 def _in_json(where: str, text: str) -> Iterator[tuple[str, str, str | None]]:

@@ -92,6 +92,10 @@ def test_what_cannot_be_read_is_counted_and_stops_nothing(root, table, collect):
     assert sum("votes" in record.tags for record in found.values()) == 1
     assert faults.dropped == {"entry of a worker whose form is not known: no vote": [
         f"Labels/labels_detailed.csv line {number}" for number in (3, 4)]}
+    path.write_text(f"FileName,EmoDetail\n{name},WORKER1; Sad;\n{name},{'x' * 200_000}\n")
+    found, faults = collect("msp_podcast", root)
+    assert found[tree.stem(table[0])].tags["votes"] == "S=1"  # what stood before the broken row
+    assert len(faults.dropped) == 1 and not faults.faults
     path.unlink()
     (root / "Labels" / "labels_detailed.json").write_text("[1")
     found, faults = collect("msp_podcast", root)
