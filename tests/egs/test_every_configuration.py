@@ -9,6 +9,7 @@ import trees
 import trees_cremad
 import trees_iemocap
 import trees_languages
+import trees_mead_esd
 import trees_meld
 import trees_msp
 import trees_sentiment
@@ -73,7 +74,7 @@ RELEASES = {
     "emodb": emodb, "ravdess": ravdess, "urdu": urdu, "emotiontts_ko": emotiontts_ko,
     "TEMPLATE": template, **trees_languages.FOR_RUNS,
     "cremad": trees_cremad.for_runs, "iemocap": trees_iemocap.for_runs, "meld": trees_meld.for_runs,
-    **trees_sentiment.FOR_RUNS, "msp_podcast": trees_msp.for_runs,
+    **trees_sentiment.FOR_RUNS, "msp_podcast": trees_msp.for_runs, **trees_mead_esd.FOR_RUNS,
 }  # fmt: skip
 
 

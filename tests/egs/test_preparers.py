@@ -8,6 +8,7 @@ import pytest
 import trees
 import trees_cremad
 import trees_languages
+import trees_mead_esd
 from sertools.data.corpus import Faults
 from sertools.errors import ConfigError
 
@@ -22,6 +23,7 @@ SMALL = {
     ),
     "cremad": lambda root, **how: trees_cremad.cremad(root, (1001, 1002), ("DFA",), **how),
     **trees_languages.SMALL,
+    **trees_mead_esd.SMALL,
 }
 RELEASES = [  # recipe, corpus block, what builds the whole official release
     ("emodb", "corpus.yaml", trees.emodb),
