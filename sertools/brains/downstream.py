@@ -210,8 +210,7 @@ class DownstreamTrainer:
         ranks = Ranks.start(device, work.rank, work.world_size)
         task, inputs = self._task(work), self._inputs(work, ranks)
         task.targets(work.manifest, ids)
-        model = self._model(work, task, inputs)
-        read_model(Path(work.folder) / "best", model)
+        model = self._trained(work, task, inputs)
         loader = self._loader(inputs.dataset(ids, None, False), False, work, device, ranks)
         found, outputs = forward_all(
             model.to(device).eval(), loader, device, work.precision, ranks, work.should_stop
@@ -247,6 +246,12 @@ class DownstreamTrainer:
         model = inputs.model(task.num_outputs)
         if self.given["freeze_frontend"] == "always":
             frontend(model).requires_grad_(False)
+        return model
+
+    def _trained(self, work, task, inputs) -> nn.Module:
+        """Return what gives the outputs of the best epoch."""
+        model = self._model(work, task, inputs)
+        read_model(Path(work.folder) / "best", model)
         return model
 
     def _loader(

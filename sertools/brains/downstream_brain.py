@@ -97,10 +97,12 @@ class DownstreamBrain(SERBrain):
 
     def write_best(self, folder: Path) -> None:
         """Write weights and description."""
-        write_model(folder, self.weights, {
-            **self.task.describe(), "seed": self.work.seed, "select": self.options.select,
-            **self._layer_weights(), **self.progress.history[-1],
-        })
+        write_model(folder, self.weights, {**self.describe(), **self.progress.history[-1]})
+
+    def describe(self) -> dict[str, Any]:
+        """Return what is known of the model beside its last epoch."""
+        return {**self.task.describe(), "seed": self.work.seed, "select": self.options.select,
+                **self._layer_weights()}
 
     def _layer_weights(self) -> dict[str, list[float]]:
         """Return what is learned of how much each layer counts, if anything."""

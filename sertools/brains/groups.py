@@ -85,6 +85,15 @@ def adamw(
     )
 
 
+def adam(
+    betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+) -> Callable[[list[dict[str, Any]]], torch.optim.Optimizer]:
+    """Return what makes Adam from parameter groups; weight decay goes through its moments."""
+    return lambda groups: torch.optim.Adam(
+        groups, betas=tuple(betas), eps=eps, fused=_on_cuda(groups)
+    )
+
+
 def whole_optimizer(
     lr: float, weight_decay: float, betas: tuple[float, float], eps: float, wd_exclude: str = "none"
 ) -> Callable[[nn.Module], torch.optim.Optimizer]:

@@ -59,7 +59,7 @@ class TrainedWeights:
             name for name in model.state_dict()
             if _within(name, self.roots) or (name in fixed and not _within(name, moving))
         }
-        self.frozen = _digest(model.state_dict(), sorted(self._left_out))
+        self.frozen = digest(model.state_dict(), sorted(self._left_out))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return what is trained, buffers of trained modules included."""
@@ -112,7 +112,7 @@ def _tensors(state: Any, where: str) -> Iterator[tuple[str, Tensor]]:
             yield from _tensors(value, f"{where}.{index}")
 
 
-def _digest(state: Mapping[str, Tensor], names: list[str]) -> str | None:
+def digest(state: Mapping[str, Tensor], names: list[str]) -> str | None:
     """Return the SHA-256 over names, types, shapes and bytes of tensors; None if there are none."""
     if not names:
         return None

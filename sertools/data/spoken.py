@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from sertools.data.batching import Batch, Example, collate, shared
-from sertools.data.dataset import AudioDataset, Targets
+from sertools.data.dataset import Targets
 from sertools.data.record import Record
 from sertools.data.tokens import pad_tokens
 from sertools.errors import ConfigError, DataError
@@ -16,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 SMALLEST = 8
-"""Utterances that a concordance needs at least to be worth learning from."""
+"""Utterances that a loss of the whole batch needs at least to be worth learning from."""
 
 
 @dataclass
@@ -68,13 +70,13 @@ class SpokenDataset(Dataset):
 
     Args:
         records: the utterances, in order.
-        audio: the sound of the same utterances; None reads no audio.
+        audio: the sound of the same utterances, or features of it; None reads no audio.
         words: by id; may be replaced by vectors later; None without words.
         targets: by id; None without labels.
     """
 
     def __init__(
-        self, records: Sequence[Record], audio: AudioDataset | None,
+        self, records: Sequence[Record], audio: Dataset | None,
         words: Mapping[str, Sequence[int] | Tensor] | None, targets: Targets | None = None,
     ):
         self.records, self.audio, self.words, self.targets = records, audio, words, targets
@@ -93,7 +95,7 @@ class SpokenDataset(Dataset):
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose random crops are drawn."""
-        if self.audio is not None:
+        if hasattr(self.audio, "set_epoch"):
             self.audio.set_epoch(epoch)
 
     def __len__(self) -> int:
@@ -120,7 +122,7 @@ class TrueBatches(Sampler):
         rank, world_size: which share this process takes.
 
     Raises:
-        ConfigError: `batch` is too small, for a concordance or for the ranks.
+        ConfigError: `batch` is too small, for a loss of the whole batch or for the ranks.
         DataError: so is the training part.
     """
 
@@ -130,8 +132,8 @@ class TrueBatches(Sampler):
     ):
         least = max(SMALLEST, world_size)
         if not isinstance(batch, int) or batch < least:
-            raise ConfigError(f"batch is {batch}: the concordance of fewer than {SMALLEST} "
-                              "utterances says nothing, and every process needs one",
+            raise ConfigError(f"batch is {batch}: a loss of fewer than {SMALLEST} utterances "
+                              "together says nothing, and every process needs one",
                               remedy=f"give {least} or more")
         if len(seconds) < least:
             raise DataError(f"the training part has {len(seconds)} utterances: a batch needs "
@@ -148,8 +150,42 @@ class TrueBatches(Sampler):
         return self._count
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = list(range(len(self.seconds)))
-        random.Random(f"{self.seed}/{self.epoch}").shuffle(order)  # noqa: S311  no secret
-        for update in shared(order, self._count):
+        for update in self._updates():
             update.sort(key=lambda index: (-self.seconds[index], index))
             yield update[self.rank :: self.world_size]
+
+    def _updates(self) -> list[list[int]]:
+        order = list(range(len(self.seconds)))
+        random.Random(f"{self.seed}/{self.epoch}").shuffle(order)  # noqa: S311  no secret
+        return shared(order, self._count)
+
+
+class BalancedBatches(TrueBatches):
+    """Updates with as many utterances of every class, give or take one.
+
+    An epoch has as many updates of as many utterances as without balancing. Each class is drawn
+    without replacement until all of it was drawn, then anew; so rare classes are repeated, within
+    an update too where they are smaller than their share, and frequent ones wait for later epochs.
+
+    Args:
+        labels: class of each utterance, by index.
+        rest: as of `TrueBatches`.
+    """
+
+    def __init__(self, labels: Sequence[int], seconds: Sequence[float], *rest: Any, **more: Any):
+        super().__init__(seconds, *rest, **more)
+        self._classes = [[index for index, label in enumerate(labels) if label == name]
+                         for name in sorted(set(labels))]
+
+    def _updates(self) -> list[list[int]]:
+        draw = random.Random(f"{self.seed}/{self.epoch}")  # noqa: S311  no secret
+        streams = [_endless(members, draw) for members in self._classes]
+        draw.shuffle(streams)
+        sizes = [len(update) for update in shared(list(range(len(self.seconds))), self._count)]
+        turns = itertools.cycle(streams)  # goes on over updates, so that each class gets its share
+        return [[next(next(turns)) for _ in range(size)] for size in sizes]
+
+
+def _endless(members: Sequence[int], draw: random.Random) -> Iterator[int]:
+    while True:
+        yield from draw.sample(members, len(members))

@@ -1,0 +1,132 @@
+"""Prompts: the sentences that name classes, as tokens, and what cannot be a prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from sertools.data.tokens import Tokeniser, pad_tokens
+from sertools.errors import ConfigError
+from torch import Tensor
+
+Sentences = dict[str, list[str]]
+"""The prompts of every class, in the order of the classes."""
+
+
+def sentences_of(
+    given: Any, classes: Sequence[str], place: str = "emotion", key: str = "prompts"
+) -> tuple[Sentences, list[str]]:
+    """Return the prompts of every class, and what is wrong with them.
+
+    Args:
+        given: a template with `{emotion}`, a list of templates, or a text or list of texts by
+            class; several prompts of a class are averaged.
+        classes: in their order.
+        place: what stands between the braces of a template.
+        key: the option's name, for problems.
+    """
+    if isinstance(given, str) or _listed(given):
+        templates = [given] if isinstance(given, str) else list(given)
+        problems = [f"{key}: {each!r} is no template: write {{{place}}} where the class goes"
+                    for each in templates
+                    if not isinstance(each, str) or f"{{{place}}}" not in each]
+        problems += [] if templates else [f"{key} is an empty list: give one template at least"]
+        if problems:
+            return {}, problems
+        said = {name: [each.replace(f"{{{place}}}", name) for each in templates]
+                for name in classes}
+        return said, _repeated(said, key)
+    if not isinstance(given, Mapping):
+        return {}, [f"{key} is {given!r}: give a template with {{{place}}}, or a prompt per class"]
+    problems = [f"{key} has none for {name}" for name in classes if name not in given]
+    problems += [f"{key} names {name!r}, which is none of {', '.join(classes)}"
+                 for name in given if name not in classes]
+    said = {}
+    for name in classes:
+        texts = given.get(name, [])
+        texts = [texts] if isinstance(texts, str) else list(texts) if _listed(texts) else [texts]
+        if name in given and not texts:
+            problems.append(f"{key}: {name} has an empty list")
+        problems += [f"{key}: {name} has {text!r}, which is no sentence" for text in texts
+                     if not isinstance(text, str) or not text.strip()]
+        said[name] = texts
+    return said, problems or _repeated(said, key)
+
+
+def _listed(value: Any) -> bool:
+    return isinstance(value, list | tuple)
+
+
+def _repeated(said: Sentences, key: str) -> list[str]:
+    return [f"{key}: {name} has a prompt twice" for name, texts in said.items()
+            if len(set(texts)) < len(texts)]
+
+
+@dataclass
+class Prompts:
+    """Prompts of K classes as tensors, P per class; a class with fewer has some of weight 0."""
+
+    names: list[str]
+    tokens: Tensor
+    """Long (K, P, S)."""
+    lengths: Tensor
+    """Long (K, P)."""
+    weights: Tensor
+    """Of a class's prompts, (K, P), rows sum to 1."""
+
+    def to(self, device: str | torch.device) -> Prompts:
+        """Return the same on another device."""
+        return Prompts(self.names, self.tokens.to(device), self.lengths.to(device),
+                       self.weights.to(device))
+
+    def flat(self, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return tokens (n P, S) and lengths (n P,), of all classes or those of some rows (n,)."""
+        tokens, lengths = self.tokens, self.lengths
+        if rows is not None:
+            tokens, lengths = tokens[rows], lengths[rows]
+        return tokens.flatten(0, 1), lengths.flatten()
+
+    def merged(self, vectors: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Return one unit vector (n, D) per class or row from those of `flat`, (n P, D)."""
+        if self.weights.shape[1] == 1:
+            return vectors
+        weights = self.weights if rows is None else self.weights[rows]
+        vectors = vectors.unflatten(0, weights.shape)
+        return F.normalize((weights[..., None] * vectors).sum(1), dim=-1)
+
+
+def encode_prompts(
+    said: Sequence[Sentences], tokeniser: Tokeniser
+) -> tuple[list[Prompts], list[str]]:
+    """Return sets of prompts padded to one length, and the prompts that were cut.
+
+    Raises:
+        ConfigError: two classes have the same tokens; all such pairs are listed.
+    """
+    texts = {(group, name, number): text for group, sentences in enumerate(said)
+             for name, prompts in sentences.items() for number, text in enumerate(prompts)}
+    encoding = tokeniser.encode_all(texts)
+    owner: dict[tuple, tuple] = {}
+    problems = []
+    for place, tokens in encoding.tokens.items():
+        other = owner.setdefault((place[0], *tokens), place)
+        if other[1] != place[1]:
+            problems.append(f"{other[1]} ({texts[other]!r}) and {place[1]} ({texts[place]!r})")
+    if problems:
+        raise ConfigError(
+            "prompts of different classes are the same tokens, so nothing can tell them apart",
+            problems, "write other prompts, allow more max_tokens, or take another tokeniser")
+    padded, lengths = pad_tokens(list(encoding.tokens.values()), tokeniser.padding)
+    place = {key: row for row, key in enumerate(texts)}
+    sets = []
+    for group, sentences in enumerate(said):
+        most = max(map(len, sentences.values()))
+        rows = torch.tensor([[place[group, name, number if number < len(prompts) else 0]
+                              for number in range(most)] for name, prompts in sentences.items()])
+        counts = torch.tensor([len(prompts) for prompts in sentences.values()])
+        weights = (torch.arange(most) < counts[:, None]) / counts[:, None]
+        sets.append(Prompts(list(sentences), padded[rows], lengths[rows], weights.float()))
+    return sets, [texts[key] for key in encoding.cut]
