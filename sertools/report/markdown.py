@@ -26,17 +26,17 @@ _GENERATED = "<!-- Made by code from results.json; do not edit. -->"
 def one_experiment(results: dict[str, Any]) -> str:
     """Return the RESULTS.md of one experiment."""
     names = results["experiment"]
-    parts = [_GENERATED, f"# {_inline(text.system(results))} on {_inline(names['corpus'])}"]
-    parts += [f"> **{_inline(note)}**" for note in text.notes(results)]
+    parts = [_GENERATED, f"# {inline(text.system(results))} on {inline(names['corpus'])}"]
+    parts += [f"> **{inline(note)}**" for note in text.notes(results)]
     parts.append(f"Protocol `{results['protocol']['name']}`: {text.setting(results)}")
-    parts += [_section(scores_table(results)), _inline(text.interval_note(results))]
+    parts += [_section(scores_table(results)), inline(text.interval_note(results))]
     parts += [_section(table) for table in further_tables(results)]
     if results["task"] == "classification":
         parts += [_section(classes_table(results)), _section(confusion_table(results))]
         parts.append(_calibration(results["calibration"]))
     if results.get("relevance"):
         parts.append(_section(relevance_table(results["relevance"])))
-        parts += [_inline(line) for line in relevance_sentences(results["relevance"])]
+        parts += [inline(line) for line in relevance_sentences(results["relevance"])]
     if len(results["seeds"]) > 1:
         parts.append(_section(seeds_table(results)))
     parts += [_section(units_table(results)), "## How to get these numbers again"]
@@ -47,20 +47,20 @@ def one_experiment(results: dict[str, Any]) -> str:
 
 def many_experiments(several: Sequence[dict[str, Any]], title: str = "Results") -> str:
     """Return a RESULTS.md of several experiments, each number with its command below."""
-    parts = [_GENERATED, f"# {_inline(title)}"]
+    parts = [_GENERATED, f"# {inline(title)}"]
     for heading, chosen in by_standing(several):
         parts += [_section(experiments_table(chosen, heading))]
         if chosen[0]["protocol"]["own_table"]:
             reasons = [
-                f"- {_inline(text.system(r))}: {_inline('; '.join(_reasons(r)))}"
+                f"- {inline(text.system(r))}: {inline('; '.join(_reasons(r)))}"
                 for r in chosen
             ]
             parts.append("Why they stand apart:\n\n" + "\n".join(reasons))
     parts.append("## How to get these numbers again")
     for results in several:
         names = results["experiment"]
-        parts.append(f"### {_inline(text.system(results))} on {_inline(names['corpus'])}")
-        parts += [_inline(text.interval_note(results)), _provenance(results)]
+        parts.append(f"### {inline(text.system(results))} on {inline(names['corpus'])}")
+        parts += [inline(text.interval_note(results)), _provenance(results)]
     parts.append(_definitions(several))
     return "\n\n".join(parts) + "\n"
 
@@ -68,12 +68,12 @@ def many_experiments(several: Sequence[dict[str, Any]], title: str = "Results") 
 def render(table: Table) -> str:
     """Return a table as Markdown, words left, numbers right."""
     marks = [":--" if column < table.words else "--:" for column in range(len(table.header))]
-    rows = [[_inline(cell) for cell in row] for row in [table.header, *table.rows]]
+    rows = [[inline(cell) for cell in row] for row in [table.header, *table.rows]]
     return "\n".join("| " + " | ".join(row) + " |" for row in [rows[0], marks, *rows[1:]])
 
 
 def _section(table: Table) -> str:
-    return f"## {_inline(table.title)}\n\n{render(table)}"
+    return f"## {inline(table.title)}\n\n{render(table)}"
 
 
 def _reasons(results: dict[str, Any]) -> list[str]:
@@ -91,7 +91,7 @@ def _calibration(facts: dict[str, Any]) -> str:
 
 def _provenance(results: dict[str, Any]) -> str:
     rows = text.provenance(results)
-    lines = [f"- {_inline(name)}: {_inline(value)}" for name, value in rows if name != "command"]
+    lines = [f"- {inline(name)}: {inline(value)}" for name, value in rows if name != "command"]
     command = dict(rows).get("command")
     if command is None:
         return "\n".join(lines) or "Nothing is known about how they were made."
@@ -113,7 +113,7 @@ def _definitions(several: Sequence[dict[str, Any]]) -> str:
     return "## What the numbers mean\n\n" + "\n".join(lines)
 
 
-def _inline(value: str) -> str:
+def inline(value: str) -> str:
     """Keep text on one line and free of what Markdown would take for its own."""
     flat = " ".join(value.split("\n"))
     for character in "\\|<*`":  # backslash first, as it marks the others

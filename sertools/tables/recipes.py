@@ -56,10 +56,9 @@ def recipe_of(folder: Path) -> Recipe:
     Raises:
         ConfigError: its run.py cannot be imported or has no `recipe`.
     """
-    import sertools.stages
-
-    if isinstance(sertools.stages.train, ModuleType):  # a stage that ran hides its factory
-        importlib.reload(sertools.stages)
+    stages = sys.modules.get("sertools.stages")
+    if stages and isinstance(stages.train, ModuleType):  # a stage that ran hides its factory
+        importlib.reload(stages)
     script = folder / "run.py"
     spec = importlib.util.spec_from_file_location(f"recipe_{folder.name}", script)
     module, known = importlib.util.module_from_spec(spec), set(sys.modules)

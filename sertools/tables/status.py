@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from sertools.errors import DataError
-from sertools.files import read_json
 from sertools.recipe.lock import described, in_use
 from sertools.report.collect import read_results
 from sertools.tables.data import Row, Run
@@ -132,11 +131,3 @@ class Stock:
 def log_of(egs: Path, run: Run) -> Path:
     """Return where what a run prints is kept."""
     return egs / run.recipe / "exp/.tables" / f"{resolve(egs, run).plan.places.tag}.log"
-
-
-def tags(path: Path) -> dict[str, Any]:
-    """Read a small JSON record; empty if there is none."""
-    try:
-        return read_json(path)
-    except (OSError, ValueError):
-        return {}

@@ -1,0 +1,119 @@
+"""`tables.py run`: its options, what it says before, and what it says at the end."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import yaml
+from sertools.errors import ConfigError
+from sertools.tables.data import Table
+from sertools.tables.launch import Launcher, Outcome, start_here
+from sertools.tables.status import Stock
+from sertools.tables.tasks import Todo, read_extra, todo
+
+
+def run_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `run`."""
+    parser.add_argument("table", help="paper/table")
+    parser.add_argument("--rows", metavar="A,B", help="only these rows (by name)")
+    parser.add_argument("--data_folder", "--data-folder", action="append", default=[],
+                        metavar="RECIPE=PATH", help="where a recipe's official release lies")
+    parser.add_argument("--data", type=Path, metavar="FILE", help="YAML file of recipe: path")
+    parser.add_argument("--jobs", type=int, help="runs side by side (default: one per GPU, or 1)")
+    parser.add_argument("--gpus", metavar="0,1", help="GPUs that the runs take in turn")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would run")
+    parser.add_argument("--slurm", action="store_true", help="as jobs of Slurm, by submitit")
+    parser.add_argument("--partition", help="Slurm's partition")
+    parser.add_argument("--minutes", type=int, default=1440, help="longest time of a Slurm job")
+    parser.add_argument("--slurm-option", action="append", default=[], metavar="KEY=VALUE",
+                        help="further parameter of sbatch, such as account=lab")
+
+
+def run_table(table: Table, options: argparse.Namespace) -> int:
+    """Make the missing runs of a table and return the exit code.
+
+    Raises:
+        ConfigError: nothing was started; every fault is listed.
+    """
+    extra = read_extra(options.further)
+    data = data_folders(options)
+    rows = options.rows.split(",") if options.rows else None
+    found = todo(table, rows, Stock(options.egs), data, extra, lenient=options.dry_run)
+    told(table, found)
+    if options.dry_run:
+        for task in found.tasks:
+            print(task.run.command, *([f"--data_folder {data[task.run.recipe]}"]
+                                      if task.run.recipe in data else []), *extra.words)
+        return 0
+    gpus = tuple(options.gpus.split(",")) if options.gpus else ()
+    jobs = options.jobs or len(gpus) or (len(found.tasks) if options.slurm else 1)
+    if jobs < 1 and found.tasks:
+        raise ConfigError(f"--jobs {jobs}: a number of at least 1 is expected")
+    start = start_here
+    if options.slurm:
+        from sertools.tables.slurm import Queue, Settings
+
+        more = pairs("--slurm-option", options.slurm_option)
+        start = Queue(Settings(options.partition, options.minutes, more=more)).start
+    outcome = Launcher(found.tasks, jobs, gpus, start).run()
+    summary(outcome, found, options.slurm)
+    return outcome.exit_code
+
+
+def data_folders(options: argparse.Namespace) -> dict[str, Path]:
+    """Return recipe -> folder of its official release.
+
+    Raises:
+        ConfigError: a folder is not there, a recipe does not exist, or the file cannot be read.
+    """
+    given: dict[str, str] = {}
+    if options.data:
+        try:
+            content = yaml.safe_load(options.data.read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            raise ConfigError(f"--data {options.data} cannot be read: {error}") from error
+        if not isinstance(content, dict):
+            raise ConfigError(f"--data {options.data}: lines `recipe: folder` are expected")
+        given = {str(key): str(value) for key, value in content.items()}
+    given |= pairs("--data_folder", options.data_folder)
+    problems = [f"{name}: there is no recipe egs/{name}" for name in given
+                if not (options.egs / name / "run.py").is_file()]
+    folders = {name: Path(value).expanduser() for name, value in given.items()}
+    problems += [f"{name}={path}: there is no such folder" for name, path in folders.items()
+                 if not path.is_dir()]
+    if problems:
+        raise ConfigError("these folders of data cannot be used", problems)
+    return folders
+
+
+def pairs(option: str, words: list[str]) -> dict[str, str]:
+    """Read KEY=VALUE words.
+
+    Raises:
+        ConfigError: one of them is something else.
+    """
+    wrong = [word for word in words if not all(word.partition("="))]
+    if wrong:
+        raise ConfigError(f"{option}: KEY=VALUE is expected", wrong)
+    return dict(word.split("=", 1) for word in words)
+
+
+def told(table: Table, found: Todo) -> None:
+    """Say how much there is to do."""
+    print(f"{table.name}: {len(found.tasks)} runs to make, {len(found.done)} done before")
+    for run, why in found.elsewhere.items():
+        print(f"skipped: {run.command}: in use by {why}")
+
+
+def summary(outcome: Outcome, found: Todo, queued: bool) -> None:
+    """Say how it ended, each failed run with its log."""
+    skipped = len(outcome.skipped) + len(found.elsewhere)
+    print(f"{len(outcome.done)} done, {len(outcome.failed)} failed, {skipped} skipped")
+    for run, why in outcome.failed.items():
+        print(f"failed: {run.command}\n    {why}")
+    if outcome.stopped:
+        print("jobs that were submitted stay in the queue; the same command finds them again"
+              if queued else "stopped; the same command goes on")
+    elif outcome.failed:
+        print("the same command tries the failed ones again")

@@ -1,0 +1,190 @@
+#!/usr/bin/env python
+"""Show, run and write the papers' tables.
+
+python utils/tables.py list                                   every table: rows done and left
+python utils/tables.py show vesper/main                       published beside ours
+python utils/tables.py run vesper/main --data_folder iemocap=/corpora/IEMOCAP_full_release
+python utils/tables.py run vesper/main --rows vesper4 --gpus 0,1 --dry-run
+python utils/tables.py write vesper/main --format latex --out main.tex
+python utils/tables.py write --recipe emodb --out egs/emodb/TABLES.md
+python utils/tables.py pages --check                          are generated sections up to date
+python utils/tables.py matrix                                 writes egs/README.md
+"""
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+
+from sertools.errors import ConfigError, UserError
+from sertools.files import write_text
+from sertools.tables import PAPERS, read_registry
+from sertools.tables.data import Registry, Table
+from sertools.tables.published import VARIABLE, with_published
+from sertools.tables.status import Stock
+
+EGS = Path(__file__).resolve().parents[1] / "egs"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    options, further = parser().parse_known_args(arguments)
+    try:
+        if further and options.command is not run:
+            raise ConfigError(f"these options are unknown: {' '.join(further)}",
+                              remedy="see --help")
+        options.further = further
+        options.egs = Path(os.path.abspath(options.egs))
+        return options.command(options)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+
+
+def registry_of(options: argparse.Namespace) -> Registry:
+    """Return all tables, with the values that the user adds."""
+    registry = read_registry(options.egs, options.papers)
+    added = options.published or os.environ.get(VARIABLE)
+    return with_published(registry, Path(added)) if added else registry
+
+
+def table_of(options: argparse.Namespace) -> Table:
+    """Return the table that was named.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    tables = registry_of(options).tables
+    found = [table for table in tables if options.table in (table.name, table.file)]
+    if len(found) != 1:
+        raise ConfigError(f"{options.table}: there is no such table" if not found else
+                          f"{options.table}: several papers have such a table",
+                          remedy=f"the tables are {', '.join(t.name for t in found or tables)}")
+    return found[0]
+
+
+def list_tables(options: argparse.Namespace) -> int:
+    """Print one line per table."""
+    from sertools.report.terminal import print_tables
+    from sertools.tables.overview import listing
+
+    registry = registry_of(options)
+    papers = [paper for paper in registry.papers if options.paper in (None, paper.name)]
+    if not papers:
+        raise ConfigError(f"{options.paper}: there is no such paper", remedy="the papers are "
+                          f"{', '.join(paper.name for paper in registry.papers)}")
+    tables = [table for paper in papers for table in paper.tables]
+    told = [f"{paper.name}: {paper.authors}: {paper.title}"
+            + (f", arXiv {paper.arxiv}" if paper.arxiv else "") for paper in papers]
+    print_tables([listing(tables, Stock(options.egs))], told, [])
+    return 0
+
+
+def show(options: argparse.Namespace) -> int:
+    """Print a table: published beside ours, then every score of ours and the runs."""
+    from sertools.report.terminal import print_tables
+    from sertools.tables import cells, render
+    from sertools.tables.view import view
+
+    found = view(table_of(options), Stock(options.egs))
+    sheets = [render.grid(found), render.details(found), render.runs(found)]
+    print_tables([sheet for sheet in sheets if sheet.rows], cells.remarks(found), [])
+    return 0
+
+
+def run(options: argparse.Namespace) -> int:
+    """Make the runs of a table that are missing."""
+    from sertools.tables.running import run_table
+
+    return run_table(table_of(options), options)
+
+
+def write(options: argparse.Namespace) -> int:
+    """Write a table, or all tables of a recipe, as Markdown, LaTeX or CSV."""
+    from sertools.tables.render import written
+    from sertools.tables.view import view
+
+    if (options.table is None) == (options.recipe is None):
+        raise ConfigError("write: name a table, or a recipe with --recipe")
+    stock, heading = Stock(options.egs), None
+    if options.table:
+        views = [view(table_of(options), stock)]
+    else:
+        name, heading = options.recipe, f"Tables of {options.recipe}"
+        tables = [table for table in registry_of(options).tables
+                  if any(column.recipe == name for column in table.columns)]
+        if not tables:
+            raise ConfigError(f"{name}: no table has a column of this recipe")
+        views = [view(table, stock, lambda column: column.recipe == name) for table in tables]
+    text = written(views, options.format, heading)
+    print(write_text(options.out, text) if options.out else text, end="\n" if options.out else "")
+    return 0
+
+
+def pages(options: argparse.Namespace) -> int:
+    """Make the marked sections of Markdown files again, or say which are out of date."""
+    from sertools.tables.pages import renewed
+
+    stale = renewed(registry_of(options), options.egs)
+    return settle(stale, options.check, "python utils/tables.py pages")
+
+
+def matrix(options: argparse.Namespace) -> int:
+    """Write egs/README.md, or say whether it is out of date."""
+    from sertools.tables.matrix import matrix_page
+
+    path = Path(options.out or options.egs / "README.md")
+    text = matrix_page(registry_of(options), Stock(options.egs, local=options.local))
+    there = path.read_text(encoding="utf-8") if path.is_file() else None
+    return settle({path: text} if text != there else {}, options.check,
+                  "python utils/tables.py matrix")
+
+
+def settle(stale: dict[Path, str], check: bool, command: str) -> int:
+    """Write what is out of date, or with `check` name it; return the exit code."""
+    for path, text in stale.items():
+        print(f"{path} is out of date" if check else write_text(path, text))
+    if stale and check:
+        print(f"To mend it: {command}")
+    return 1 if stale and check else 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the options."""
+    from sertools.tables.running import run_options
+
+    formatter = argparse.RawDescriptionHelpFormatter
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--published", metavar="FILE",
+                        help=f"YAML file of further published values (also {VARIABLE})")
+    shared.add_argument("--egs", type=Path, default=EGS, help="folder of the recipes")
+    shared.add_argument("--papers", type=Path, default=PAPERS, help="folder of the tables")
+    result = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
+    commands = result.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name, function, **more):
+        made = commands.add_parser(name, parents=[shared], help=function.__doc__.split("\n")[0],
+                                   allow_abbrev=False, **more)
+        made.set_defaults(command=function)
+        return made
+
+    command("list", list_tables).add_argument("--paper", help="only this paper's")
+    command("show", show).add_argument("table", help="paper/table")
+    run_options(command("run", run, epilog="Every other option goes to run.py."))
+    each = command("write", write)
+    each.add_argument("table", nargs="?", help="paper/table")
+    each.add_argument("--recipe", help="all tables with columns of this recipe")
+    each.add_argument("--format", choices=("markdown", "latex", "csv"), default="markdown")
+    each.add_argument("--out", type=Path, help="file; printed if left out")
+    command("pages", pages).add_argument("--check", action="store_true", help="write nothing")
+    each = command("matrix", matrix)
+    each.add_argument("--check", action="store_true", help="write nothing")
+    each.add_argument("--out", type=Path, help="another file than egs/README.md")
+    each.add_argument("--local", action="store_true", help="count the experiments here, too")
+    return result
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` is no error
+    sys.exit(main())
