@@ -102,7 +102,9 @@ def tiny_bert(tmp_path_factory) -> Path:
 def shrink(text: str, encoder: Path) -> list:
     """Return the options that make a configuration small, whatever system it is."""
     options = ["--precision", "fp32"] if "precision:" in text else []
-    small = {"listed": '[["01"],["02"],["03"],["04"]]', "count": 3, "dev_groups": 1}
+    small = {"count": 3, "dev_groups": 1}
+    if '["01",' in text:  # of ESD the tree has all speakers, so that its folds stay
+        small["listed"] = '[["01"],["02"],["03"],["04"]]'
     for key, value in small.items():
         if f"    {key}:" in text and f"    {key}: null" not in text:
             options += [f"--folds.{key}", value]
