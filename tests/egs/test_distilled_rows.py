@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 from pathlib import Path
 
 import pytest
@@ -15,17 +14,24 @@ from recipes import copy_recipe, results_of, run_here
 from safetensors.torch import load_file
 from sertools.data.manifest import read_manifest, write_manifest
 from sertools.data.record import Record
+from sertools.models.account import describe
 from sertools.models.distilled import student_config
 from sertools.models.encoder import SpeechEncoder
 from sertools.models.fusion import AudioText, parameter_account
 from sertools.models.presets import preset_config
 from sertools.models.weights import load_encoder
+from tabled import arguments_of, tables_of
 
 EGS = Path(__file__).resolve().parents[2] / "egs"
 PAGE = (EGS / "msp_podcast/DISTILLED.md").read_text(encoding="utf-8")
-ROWS = [tuple(shlex.split(row)) for row in re.findall(r"`python run\.py (hparams/[^`]*)`", PAGE)]
-STUDENTS = [tuple(shlex.split(row)) for row in
-            re.findall(r"`cd \.\./pretrain && python run\.py (hparams/[^`]*)`", PAGE)]
+TABLES = {name: table for name, table in tables_of("distilled").items()
+          if name != "students_alone" and "msp_podcast" in {run.recipe for run in table.runs()}}
+SYSTEMS = [(arguments_of(table, row, "msp_podcast"), row) for name, table in TABLES.items()
+           for row in table.rows
+           if name != "d2_truncated" or row.name in ("base_4", "large_8")]
+ROWS = [words for words, _ in SYSTEMS]
+"""Of encoders that are cut after some blocks, one of each."""
+STUDENTS = list(dict.fromkeys(tuple(need.arguments) for _, row in SYSTEMS for need in row.needs))
 BY_DEFAULT = "hparams/audio_text.yaml"
 ON_IEMOCAP = ("hparams/audio.yaml", "hparams/text.yaml", BY_DEFAULT)
 """Rows that run on the open stand-in too; D2's files are tested by test_every_configuration.py."""
@@ -242,7 +248,7 @@ def check_relevance(row: tuple[str, ...], results: dict) -> None:
     assert said["normalise"] == (weights and given.get("trainer.normalise") != "false")
 
 
-# ------------------------------------------------------------------------------- the page itself
+# ------------------------------------------------------------------------- the tables themselves
 
 
 def test_rows_are_found_and_differ():
@@ -284,15 +290,15 @@ def model_of(row: tuple[str, ...]) -> AudioText:
 
 
 def test_sizes_are_those_of_our_code():
-    lines = re.findall(r"\| `python run\.py (\S+?yaml[^`]*)` \| ([\d,]+) \| ([\d,]+) \|", PAGE)
-    assert len(lines) == len(ROWS) - 8  # those of D2
-    for row, total, trained in lines:
-        row = tuple(shlex.split(row))
-        account = parameter_account(model_of(row))
-        assert (total, trained) == (f"{account['total']:,}", f"{account['trainable']:,}"), row
+    counted = [(words, row) for words, row in SYSTEMS if row.preset]
+    assert len(counted) == len(ROWS) - 8  # those of D2
+    for words, row in counted:
+        account, told = parameter_account(model_of(words)), describe(row.preset)
+        assert told["parameters"] == account["total"], row.name
+        assert told["trainable"] == account["trainable"], row.name
         share = account["trainable"] / 311228544
-        if row[0] == BY_DEFAULT and "trainer.expect_trainable" not in options_of(row):
-            assert share == pytest.approx(0.2, abs=0.005), row
+        if words[0] == BY_DEFAULT and "trainer.expect_trainable" not in options_of(words):
+            assert share == pytest.approx(0.2, abs=0.005), row.name
 
 
 def test_shares_of_the_large_model_are_those_of_our_code():
