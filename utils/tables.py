@@ -7,6 +7,7 @@ python utils/tables.py run vesper/main --data_folder iemocap=/corpora/IEMOCAP_fu
 python utils/tables.py run vesper/main --rows vesper4 --gpus 0,1 --dry-run
 python utils/tables.py write vesper/main --format latex --out main.tex
 python utils/tables.py write --recipe emodb --out egs/emodb/TABLES.md
+python utils/tables.py check                                  can every command be used
 python utils/tables.py pages --check                          are generated sections up to date
 python utils/tables.py matrix                                 writes egs/README.md
 """
@@ -62,6 +63,18 @@ def table_of(options: argparse.Namespace) -> Table:
                           f"{options.table}: several papers have such a table",
                           remedy=f"the tables are {', '.join(t.name for t in found or tables)}")
     return found[0]
+
+
+def check(options: argparse.Namespace) -> int:
+    """Look whether every command of every table can be run as it stands."""
+    from sertools.tables.deep import problems
+
+    registry = registry_of(options)
+    found = problems(registry, options.egs)
+    if found:
+        raise ConfigError("commands of tables cannot be used", found)
+    print(f"{sum(len(table.runs()) for table in registry.tables)} commands can be used")
+    return 0
 
 
 def list_tables(options: argparse.Namespace) -> int:
@@ -170,6 +183,7 @@ def parser() -> argparse.ArgumentParser:
         return made
 
     command("list", list_tables).add_argument("--paper", help="only this paper's")
+    command("check", check)
     command("show", show).add_argument("table", help="paper/table")
     run_options(command("run", run, epilog="Every other option goes to run.py."))
     each = command("write", write)

@@ -85,6 +85,11 @@ class Outcome:
         return INTERRUPTED if self.stopped else 1 if self.failed else 0
 
 
+def said(line: str) -> None:
+    """Print a line at once."""
+    print(line, flush=True)
+
+
 class Launcher:
     """Runs tasks, at most `jobs` at a time.
 
@@ -92,17 +97,19 @@ class Launcher:
         tasks: what to run; those that others need come first.
         jobs: how many at a time.
         gpus: values of CUDA_VISIBLE_DEVICES, one for each of the jobs in turn.
+        elsewhere: runs that other processes make now -> who; what needs them is not started.
         start: starts a task on a GPU.
         say: prints a line.
     """
 
     def __init__(self, tasks: tuple[Task, ...], jobs: int = 1, gpus: tuple[str, ...] = (),
+                 elsewhere: dict[Run, str] | None = None,
                  start: Callable[[Task, str | None], Handle] = start_here,
-                 say: Callable[[str], None] = print):
+                 say: Callable[[str], None] = said):
         self.waiting, self.number, self.start, self.say = list(tasks), len(tasks), start, say
         self.free = [gpus[n % len(gpus)] if gpus else None for n in range(jobs)]
         self.running: list[tuple[Task, Handle, str | None, float]] = []
-        self.outcome, self.signals = Outcome(), 0
+        self.outcome, self.signals = Outcome(skipped=dict(elsewhere or {})), 0
         self.begun = 0
 
     def run(self) -> Outcome:
@@ -160,7 +167,7 @@ class Launcher:
         return None
 
     def _pending(self, task: Task) -> bool:
-        others = [other.run for other in self.waiting] + [each[0].run for each in self.running]
+        others = [other.run for other in (*self.waiting, *(each[0] for each in self.running))]
         return any(need in others for need in task.needs)
 
     def _collect(self) -> None:

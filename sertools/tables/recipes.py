@@ -12,10 +12,10 @@ from pathlib import Path
 from types import ModuleType
 
 from sertools.errors import ConfigError
-from sertools.recipe import Recipe, check
+from sertools.recipe import Recipe, check, overrides, references, tree
 from sertools.recipe.config import digest
 from sertools.recipe.plan import Plan
-from sertools.recipe.relative import STARTS
+from sertools.recipe.relative import STARTS, settings_from
 from sertools.recipe.tree import UNFILLED
 from sertools.tables.data import Run
 
@@ -110,23 +110,34 @@ def _from_here(value: str, folder: Path) -> str:
     return path if path.startswith(STARTS) else f"./{path}"
 
 
-def faults(egs: Path, runs: list[Run], calls: bool = False) -> list[str]:
-    """Return what is wrong with runs: configurations, option keys, values.
+def faults(egs: Path, runs: list[Run]) -> list[str]:
+    """Return what is wrong with the text of runs: configurations, option keys, values."""
+    return [f"{run.command}: {problem}" for run in runs for problem in resolve(egs, run).problems]
 
-    Args:
-        egs: folder of the recipes.
-        runs: commands.
-        calls: look into every class and function that the configurations name, too; imports them.
+
+def faults_of_many(egs: Path, runs: list[Run]) -> list[str]:
+    """Return what is wrong with many runs: each configuration once, its classes and functions
+    too (which imports them), and the options of each run held against the keys of the files.
     """
-    found, seen = [], set()
-    for run in runs:
+    found, plain = [], dict.fromkeys(Run(run.recipe, run.config) for run in runs)
+    for run in plain:
         resolved = resolve(egs, run)
         problems = list(resolved.problems)
-        if calls and resolved.plan and not problems:
+        if not problems:
             plan = resolved.plan
             stages = [stage for name, stage in plan.stages.items() if plan.part(name)]
-            keys = [key for stage in stages for key in stage.declared]
-            problems = [fault for fault in check.calls(plan.config, keys) if fault not in seen]
-            seen.update(problems)
+            problems = check.calls(plan.config, [k for stage in stages for k in stage.declared])
         found += [f"{run.command}: {problem}" for problem in problems]
-    return list(dict.fromkeys(found))
+    for run in dict.fromkeys(runs):
+        if run.options:
+            found += [f"{run.command}: {problem}" for problem in _options(egs / run.recipe, run)]
+    return found
+
+
+def _options(folder: Path, run: Run) -> list[str]:
+    """Return what is wrong with options, without resolving the configuration: that takes long."""
+    problems: list[str] = []
+    file = tree.read(folder / f"hparams/{run.config}.yaml", [])
+    references.mend(file, [], set())
+    overrides.apply(file, settings_from(folder, dict(run.options)), problems)
+    return problems

@@ -56,8 +56,8 @@ def run_table(table: Table, options: argparse.Namespace) -> int:
 
         more = pairs("--slurm-option", options.slurm_option)
         start = Queue(Settings(options.partition, options.minutes, more=more)).start
-    outcome = Launcher(found.tasks, jobs, gpus, start).run()
-    summary(outcome, found, options.slurm)
+    outcome = Launcher(found.tasks, jobs, gpus, found.elsewhere, start).run()
+    summary(outcome, options.slurm)
     return outcome.exit_code
 
 
@@ -106,10 +106,10 @@ def told(table: Table, found: Todo) -> None:
         print(f"skipped: {run.command}: in use by {why}")
 
 
-def summary(outcome: Outcome, found: Todo, queued: bool) -> None:
+def summary(outcome: Outcome, queued: bool) -> None:
     """Say how it ended, each failed run with its log."""
-    skipped = len(outcome.skipped) + len(found.elsewhere)
-    print(f"{len(outcome.done)} done, {len(outcome.failed)} failed, {skipped} skipped")
+    print(f"{len(outcome.done)} done, {len(outcome.failed)} failed, "
+          f"{len(outcome.skipped)} skipped")
     for run, why in outcome.failed.items():
         print(f"failed: {run.command}\n    {why}")
     if outcome.stopped:

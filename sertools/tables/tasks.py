@@ -118,9 +118,26 @@ def todo(table: Table, rows: list[str] | None, stock: Stock, data: dict[str, Pat
 def _want(row: Row, runs: list[Run], egs: Path, extra: Extra, wanted: dict[Run, list]) -> None:
     for run in runs:
         before = [_unchanged(egs, need, extra) for need in row.needs]
-        wanted.update((need, []) for need in before if need not in wanted)
+        for need in before:
+            wanted.setdefault(_alike(egs, need, wanted), [])
         mine = Run(run.recipe, run.config, _merged(run.options, extra.options))
-        wanted[mine] = list(dict.fromkeys([*wanted.get(mine, []), *before]))
+        mine = _alike(egs, mine, wanted)
+        others = [_alike(egs, need, wanted) for need in before]
+        wanted.setdefault(mine, [])
+        wanted[mine] += [need for need in others if need not in (mine, *wanted[mine])]
+
+
+def _alike(egs: Path, run: Run, wanted: dict[Run, list]) -> Run:
+    """Return the run that is wanted already and makes the same experiment, else this one."""
+    if run in wanted:
+        return run
+    return next((other for other in wanted if other.recipe == run.recipe
+                 and other.config == run.config and _place(egs, other) == _place(egs, run)), run)
+
+
+def _place(egs: Path, run: Run) -> Path | Run:
+    plan = resolve(egs, run).plan
+    return plan.places.exp if plan else run
 
 
 def _merged(*options: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
