@@ -199,3 +199,15 @@ def test_folds_of_the_papers_are_those_declared(load_prepare, tmp_path, collect)
         {1, 7, 8, 10}, {2, 4, 9, 12}, {3, 5, 6, 11}]
     for fold in listed:
         assert sum(record.speaker in fold for record in found.values()) == 312
+
+
+def test_subesco_folds_are_those_of_emobox(tmp_path, collect):
+    """Each of its test lists holds 1,400 utterances of four speakers, blocks of 350."""
+    languages.subesco(tmp_path, write=trees.name_only)
+    speakers = [record.speaker for record in collect("subesco", tmp_path)[0].values()]
+    for name in ("classical", "scratch", "emotion2vec_probe", "emotion2vec_plus"):
+        text = (EGS / f"subesco/hparams/{name}.yaml").read_text(encoding="utf-8")
+        listed = yaml.safe_load(text.partition("    listed:\n")[2].partition("    dev_groups")[0])
+        assert listed[0] == ["F03", "M03", "M08", "M09"] and listed[4][0] == "F02"
+        assert sorted(name for fold in listed for name in fold) == sorted(set(speakers))
+        assert [sum(speaker in fold for speaker in speakers) for fold in listed] == 5 * [1400]

@@ -266,7 +266,7 @@ RUNS = {  # corpus -> builder of what a whole run in small form needs
     "aesdd": _aesdd_with_its_broken_file,
     "cafe": lambda root: cafe(root, (1, 2, 3, 4), (1,), longer),
     "emovo": lambda root: emovo(root, ("f1", "f2", "m1"), ("b1",), longer),
-    "subesco": lambda root: subesco(root, 3, 1, 1, longer),
+    "subesco": lambda root: subesco(root, 10, 1, 1, longer),
     "shemo": lambda root: shemo(
         root, dict.fromkeys(SHEMO, 6), dict.fromkeys(SHEMO, 3), (3, 3), longer),
     "resd": lambda root: resd(root, dict.fromkeys(RESD, 12), 5, 14, longer),
