@@ -1,12 +1,9 @@
 """ESD: places and numbers, tables in many encodings and with odd lines, parts, folds."""
 
-import json
-
 import pytest
 import trees
 import trees_mead_esd as imitation
 import yaml
-from sertools.data.emobox import match_emobox, read_emobox
 
 TEXT = "打远一看，它们的确很是美丽，"
 
@@ -148,17 +145,3 @@ def test_folds_are_those_of_emobox(repository):
         listed = yaml.safe_load(text.partition("    listed:\n")[2].partition("    dev_groups")[0])
         assert [{int(speaker) for speaker in fold} for fold in listed] == [
             {5, 11, 16, 18}, {12, 14, 15, 19}, {3, 4, 6, 9}, {7, 8, 13, 20}, {1, 2, 10, 17}]
-
-
-def test_keys_of_emobox_are_found(tmp_path, collect):
-    """EmoBox joins speaker and number by a hyphen; the file's name is as released."""
-    imitation.esd(tmp_path / "r", ("0001",), 2, trees.name_only)
-    found, _ = collect("esd", tmp_path / "r")
-    row = {"key": "esd-0001-000351", "emo": "Angry",
-           "wav": "downloads/esd/0001/Angry/0001_000351.wav"}
-    lists = tmp_path / "lists" / "fold_1" / "esd_test_fold_1.jsonl"
-    lists.parent.mkdir(parents=True)
-    lists.write_text(json.dumps(row), encoding="utf-8")
-    matched = match_emobox(read_emobox(tmp_path / "lists"),
-                           {record.id: record for record in found.values()})
-    assert matched.folds == {"1": {"test": ["esd-0001_000351"]}} and not matched.missing

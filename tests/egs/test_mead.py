@@ -1,6 +1,5 @@
 """MEAD: names that recur, levels, cameras, archives, AAC that must be decoded, folds."""
 
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import trees
 import trees_mead_esd as imitation
 from recipes import copy_recipe, run_recipe
 from sertools.data.corpus import Faults
-from sertools.data.emobox import match_emobox, read_emobox
 from sertools.data.folds import Folds
 from sertools.data.manifest import read_manifest
 from sertools.data.prepare import prepare_manifest
@@ -164,21 +162,6 @@ def test_counts_are_those_that_emobox_lists(load_corpus):
         "disgusted": 4284, "surprised": 4270, "sad": 4306}
     assert sum(counts["label"].values()) == counts["total"] == 31729
     assert counts["speaker"] == 27 + 21
-
-
-def test_keys_of_emobox_are_ids(tmp_path, read):
-    imitation.mead(tmp_path / "r", write=trees.name_only)
-    found, _ = read(tmp_path / "r")
-    rows = [{"key": "mead-W009-fear-level-2-001", "emo": "fear",
-             "wav": "downloads/mead/W009/audio/fear/level_2/001.m4a"},
-            {"key": "mead-W019-fear-level-2-001", "emo": "fear",  # of a speaker who is not here
-             "wav": "downloads/mead/W019/audio/fear/level_2/001.m4a"}]
-    lists = tmp_path / "lists" / "fold_1" / "mead_test_fold_1.jsonl"
-    lists.parent.mkdir(parents=True)
-    lists.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    matched = match_emobox(read_emobox(tmp_path / "lists"), found)
-    assert matched.folds == {"1": {"test": ["mead-W009-fear-level-2-001"]}}
-    assert matched.missing == ["mead-W019-fear-level-2-001"]
 
 
 def test_declared_folds_hold_all_48_speakers_once(tmp_path, read, repository):
