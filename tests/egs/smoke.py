@@ -1,0 +1,260 @@
+"""Any run of the tables in a small form: tiny encoders of random weights, imitation releases.
+
+One fold, one seed, one epoch, few utterances, in this process. What is small follows from the
+run's own configuration, so that a new row needs nothing here.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy
+import soundfile
+import tiny_models
+from recipes import copy_recipe, run_here
+from releases import LISTED, RELEASES
+from sertools.data.manifest import read_manifest, write_manifest
+from sertools.data.record import Record
+from sertools.recipe.config import Config
+from sertools.recipe.tree import UNFILLED
+from sertools.tables.data import Run
+
+Options = dict[str, Any]
+Path_ = tuple[str, ...]
+
+PLAIN = {
+    "corpus.allow_subset": "true", "corpus.min_seconds": 0.01, "device": "cpu",
+    "precision": "fp32", "num_workers": 0, "trainer.tensorboard": "false",
+    "pretrainer.tensorboard": "false", "pretrainer.teacher_precision": "fp32",
+    "synthesis.speakers": 6, "synthesis.utterances": 2,
+}  # fmt: skip
+"""What a key becomes if the row does not give it."""
+ALWAYS = {
+    "trainer.expect_trainable": "null", "pretrainer.updates": "null",
+    "pretrainer.warmup_updates": 0, "folds.dev_groups": 1,
+}  # fmt: skip
+"""What a key becomes, whatever the row gives; published counts do not hold for tiny encoders."""
+MOST = {
+    "trainer.epochs": 1, "pretrainer.epochs": 1, "pretrainer.batch": 4, "feature_seconds": 0.3,
+    "pretrainer.batch_seconds": 4, "pretrainer.update_seconds": 4, "trainer.crop_seconds": 0.3,
+    "trainer.inner": 12, "trainer.hidden": 16, "trainer.dim": 16, "trainer.head.projection": 16,
+    "folds.count": 3, "pretrainer.guard_after": 1000,
+}  # fmt: skip
+"""Numbers that become no larger than this."""
+BUILT = {**tiny_models.SIZES, "conv_dim": tiny_models.CONV}
+"""Sizes wherever a configuration builds an encoder by `build_encoder`."""
+BUILDERS = {
+    "sertools.models.presets.build_encoder": BUILT,
+    "sertools.models.text.small_text": {"dim": 16},
+    "sertools.models.emotion2vec.DecoderConfig": tiny_models.DECODER,
+}
+SOURCES = ("source", "start", "pretrained")
+"""Last words of the keys that name weights."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run left."""
+
+    folder: Path
+    """Of its experiment."""
+    results: dict | None
+    """results.json; None of a run that ends with a pretraining."""
+    said: str
+    seconds: float
+
+    @property
+    def unit(self) -> Path:
+        """Return the folder of its fold and seed."""
+        (found,) = self.folder.glob("fold*/seed*")
+        return found
+
+    @property
+    def pretrained(self) -> Path:
+        """Return the folder of its pretraining, its own or another run's."""
+        found = self.folder / "pretrain"
+        if found.is_dir():
+            return found
+        return next(path.parents[1] for path in sorted(
+            self.folder.parent.glob("*/pretrain/best/encoder")) if path.parents[2].name in self.said)
+
+
+class Smoke:
+    """Recipe folders beside each other, whose runs share what is prepared, cached and pretrained.
+
+    Args:
+        repository: the checkout.
+        root: an empty folder for copies of recipes, releases, models and everything that is made.
+    """
+
+    def __init__(self, repository: Path, root: Path):
+        self.repository, self.root, self.models = repository, root, root / "models"
+        self.done: dict[tuple, Outcome] = {}
+
+    def run(self, run: Run, needs: tuple[Run, ...] = (), **more: Any) -> Outcome:
+        """Run it, if it has not been run; return what it left.
+
+        Args:
+            run: a run of the tables.
+            needs: the runs that its row needs; made first only where a tiny encoder cannot stand in.
+            more: further options; "__" stands for the dot in a key.
+
+        Raises:
+            AssertionError: it ended with another exit code than 0; holds all that it printed.
+            LookupError: there is no imitation of its release, or of an encoder.
+        """
+        extra = {name.replace("__", "."): value for name, value in more.items()}
+        key = (run, tuple(extra.items()))
+        if key not in self.done:
+            start = time.perf_counter()
+            self.done[key] = self._run(run, needs, extra, start)
+        return self.done[key]
+
+    def _run(self, run: Run, needs: tuple[Run, ...], extra: Options, start: float) -> Outcome:
+        recipe = self.recipe(run.recipe)
+        options = dict(run.options) | self.small(run, needs) | extra
+        words = [f"hparams/{run.config}.yaml", *self._data(run.recipe), *words_of(options)]
+        name = options.get("trainer.transcripts", "corpus")
+        if name != "corpus" and not (recipe / name).is_file():
+            self._recognise(recipe, words, name)
+        whole = self._values(run, {})
+        fold = ["--fold", 1] if "folds" in whole else []
+        said = run_here(recipe, *words, *fold)
+        folder = recipe / "exp" / said.partition(": ")[0]
+        report = folder / "report/results.json"
+        results = json.loads(report.read_text()) if report.is_file() else None
+        return Outcome(folder, results, said, time.perf_counter() - start)
+
+    # ------------------------------------------------------------------------------ places
+
+    def recipe(self, name: str) -> Path:
+        """Return a copy of a recipe's folder; its release lies beside, too."""
+        folder = self.root / "egs" / name
+        if not folder.is_dir():
+            build = RELEASES.get(name)
+            if build:
+                build(self.root / "releases" / name)
+            elif name not in ("mini", "pretrain"):
+                raise LookupError(f"{name}: there is no imitation of its release in "
+                                  "tests/egs/releases.py")
+            copy_recipe(self.repository, name, self.root)
+        return folder
+
+    def _data(self, name: str) -> list:
+        folder = self.root / "releases"
+        return [] if name == "mini" else ["--data_folder", folder / name if name in RELEASES
+                                          else folder]
+
+    def model(self, source: str) -> Path:
+        """Return the encoder that a value of a source means, made when first asked for."""
+        return tiny_models.save(source, self.models)
+
+    # ------------------------------------------------------------------------------- sizes
+
+    def _values(self, run: Run, options: Mapping[str, Any]) -> dict:
+        recipe = self.recipe(run.recipe)
+        texts = {name: str(value) for name, value in options.items()}
+        config = Config(recipe / f"hparams/{run.config}.yaml", texts, recipe)
+        assert not config.problems, config.problems
+        return config.values
+
+    def small(self, run: Run, needs: tuple[Run, ...] = ()) -> Options:
+        """Return the options that make a run small, beside or instead of its own."""
+        given, found = dict(run.options), {}
+        values = self._values(run, given)
+        for path, value in leaves(values):
+            key = ".".join(path)
+            if key in ALWAYS:
+                found[key] = ALWAYS[key]
+            elif key in PLAIN and key not in given:
+                found[key] = PLAIN[key]
+            elif key in MOST and isinstance(value, int | float):
+                found[key] = min(value, MOST[key])
+            elif path[-1] in SOURCES and isinstance(value, str) and value != UNFILLED:
+                found[key] = self._source(value, needs)
+            elif path[-1] in BUILDERS.get(kind_of(values, path), ()):
+                found[key] = BUILDERS[kind_of(values, path)][path[-1]]
+        if found.get("pretrainer.updates") and "pretrainer.epochs" not in found:
+            found["pretrainer.epochs"] = 1
+        if isinstance(values.get("seeds"), list):
+            found["seeds"] = f"[{values['seeds'][0]}]"
+        if run.recipe in LISTED and (values.get("folds") or {}).get("listed"):
+            found["folds.listed"] = LISTED[run.recipe]
+        if values.get("pretrained") is None:
+            found |= self._heard(values)
+        return found
+
+    def _source(self, value: str, needs: tuple[Run, ...]) -> Path:
+        """Return a tiny encoder for a source, or what a run that is needed leaves."""
+        tag = value.partition("exp/")[2].partition("/")[0]
+        if tag and "/pretrain/" not in value:
+            made = [need for need in needs if tag.startswith(need.config)]
+            if not made:
+                raise LookupError(f"{value}: the row does not say which run it needs")
+            need = max(made, key=lambda need: len(need.config))
+            return next(self.run(need).folder.glob("fold*/seed*/train/best"))
+        return self.model(value)
+
+    def _heard(self, values: dict) -> Options:
+        """Return options that give a pretraining a few seconds of each corpus it names."""
+        found = {}
+        for name, source in ((values.get("pretraining_data") or {}).get("sources") or {}).items():
+            if source["manifest"].startswith("data/") and "corpus" in values:
+                continue  # its own, which it prepares
+            folder = self.root / "heard" / name
+            if not folder.is_dir():
+                records = [Record(id=f"{name}-{n}", path=modulated(folder / f"{n}.wav", n).name,
+                                  speaker=f"{name}-s", duration=SECONDS,
+                                  audio_hash=f"{len(name):016x}{n:016x}") for n in range(4)]
+                write_manifest(folder / "utts.json", records)
+            found[f"pretraining_data.sources.{name}.manifest"] = folder / "utts.json"
+            found[f"pretraining_data.sources.{name}.folder"] = folder
+        return found
+
+    def _recognise(self, recipe: Path, words: list, name: str) -> None:
+        """Write what a recogniser that hears one word wrong in every turn might have written."""
+        run_here(recipe, *words[:3], *PREPARING, "--stop-stage", "prepare")
+        lines = [json.dumps({"id": id, "text": f"word {record.text or ''}"})
+                 for path in sorted(recipe.glob("data/*/utts.json"))
+                 for id, record in read_manifest(path).items()]
+        (recipe / name).write_text("\n".join([*dict.fromkeys(lines), ""]))
+
+
+PREPARING = ("--corpus.allow_subset", "true", "--corpus.min_seconds", 0.01)
+SECONDS = 1.2
+"""Length of what a pretraining hears."""
+
+
+def modulated(path: Path, number: int) -> Path:
+    """Write noise that is loud and soft in turn."""
+    generator = numpy.random.default_rng([number, len(path.parent.name)])
+    time = numpy.arange(round(16000 * SECONDS)) / 16000
+    loud = 0.5 + 0.5 * numpy.sin(2 * numpy.pi * (1 + number / 4) * time)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, 0.05 * loud**2 * generator.standard_normal(len(time)), 16000)
+    return path
+
+
+def words_of(options: Mapping[str, Any]) -> list:
+    """Return options as the words of a command line."""
+    return [word for name, value in options.items() for word in (f"--{name}", value)]
+
+
+def leaves(values: Any, path: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
+    """Yield the keys of everything that is no mapping."""
+    if isinstance(values, dict):
+        for name, inner in values.items():
+            if not name.startswith("!"):
+                yield from leaves(inner, (*path, name))
+    else:
+        yield path, values
+
+
+def kind_of(values: dict, path: Path_) -> str | None:
+    """Return the class or function that a key is an argument of."""
+    for name in path[:-1]:
+        values = values[name]
+    return values.get("!name", values.get("!new"))
