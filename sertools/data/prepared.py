@@ -130,9 +130,11 @@ def _configuration(recipe: Path, wanted: str) -> str | None:
 
 def _corpus_set(file: Path) -> str | None:
     """Return the set that a configuration prepares; None for a block such as corpus.yaml."""
-    include = re.search(r"^corpus:\s*!include:(\S+)", file.read_text(encoding="utf-8"), re.M)
+    text = file.read_text(encoding="utf-8")
+    include = re.search(r"^corpus:\s*!include:(\S+).*\n((?:[ #].*\n)*)", text, re.M)
     block = file.parent / include[1] if include else None
     if block is None or not block.is_file():
         return None
-    named = re.search(r"^set:\s*(\S+)", block.read_text(encoding="utf-8"), re.M)
+    named = re.search(r"^\s+set:\s*(\S+)", include[2], re.M) or re.search(
+        r"^set:\s*(\S+)", block.read_text(encoding="utf-8"), re.M)
     return named[1].strip("'\"") if named else "all"
