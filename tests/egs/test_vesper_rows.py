@@ -29,7 +29,7 @@ TABLES = tables_of("vesper")
 ROWS = list(dict.fromkeys(
     words for table in TABLES.values() for row in table.rows
     if (words := arguments_of(table, row, "iemocap"))
-    and (row.name == "none_12" or not is_twin(table, row))
+    and (row.name == "none_12" or not is_twin(table, row, "iemocap"))
 ))  # fmt: skip
 """Of rows that differ in depth alone, Vesper-4's."""
 BY_DEFAULT = (
@@ -245,7 +245,8 @@ def test_depths_have_the_sizes_of_our_code():
         told, counted = describe(row.preset), describe(student)
         assert told["parameters"] == 13128832 + layers * 12596760 == counted["parameters"]
         assert told["macs_per_second"] == counted["macs_per_second"]
-        assert dict(row.options).get("pretrainer.layers", str(layers)) == str(layers)
+        given = options_of(arguments_of(TABLES["depth"], row, "iemocap"))
+        assert given.get("pretrainer.layers", str(layers)) == str(layers)
 
 
 def test_masked_shares_are_those_that_are_drawn():
@@ -255,9 +256,9 @@ def test_masked_shares_are_those_that_are_drawn():
     loud = 0.5 + 0.5 * torch.sin(2 * torch.pi * ((1 + 3 * speed) * time + phase))
     energy = frame_energy(torch.randn(128, 80000, generator=generator) * loud**2, 249, 400, 320)
     tables = TABLES["masks"], TABLES["spans"]
-    rows = [row for table in tables for row in table.rows if not is_twin(table, row)]
-    said = [(dict(row.options), [row.cells[f"{size}_share"].value for size in ("small", "large")])
-            for row in rows]
+    said = [(options_of(arguments_of(table, row, "iemocap")),
+             [row.cells[f"{size}_share"].value for size in ("small", "large")])
+            for table in tables for row in table.rows if not is_twin(table, row, "iemocap")]
     assert len(said) == 8
     assert all("0.51 (small mask) and 0.48 (large mask)" in table.note for table in tables)
     for options, shares in [*said, ({}, [0.51, 0.48])]:
