@@ -101,8 +101,8 @@ def todo(table: Table, rows: list[str] | None, stock: Stock, data: dict[str, Pat
         if rows is None or row.name in rows:
             runs = table.runs_of(row)
             # A row that is named is run here even if the repository has results of it.
-            runs = runs if rows else [run for run in runs if stock.left(row, run)]
-            _want(row, runs, stock.egs, extra, wanted)
+            runs = [run for run in runs if rows or run.recipe not in row.results]
+            _want(row, runs, stock, extra, wanted)
     done = [run for run in wanted if stock.standing(run).state == "done"]
     elsewhere = {run: stock.standing(run).why for run in wanted
                  if stock.standing(run).state == "running"}
@@ -115,12 +115,16 @@ def todo(table: Table, rows: list[str] | None, stock: Stock, data: dict[str, Pat
                 tuple(done), elsewhere)
 
 
-def _want(row: Row, runs: list[Run], egs: Path, extra: Extra, wanted: dict[Run, list]) -> None:
+def _want(row: Row, runs: list[Run], stock: Stock, extra: Extra, wanted: dict[Run, list]) -> None:
+    egs = stock.egs
     for run in runs:
+        mine = Run(run.recipe, run.config, _merged(run.options, extra.options))
+        if stock.standing(mine).state == "done":  # what it needed is not asked for again
+            wanted.setdefault(mine, [])
+            continue
         before = [_unchanged(egs, need, extra) for need in row.needs]
         for need in before:
             wanted.setdefault(_alike(egs, need, wanted), [])
-        mine = Run(run.recipe, run.config, _merged(run.options, extra.options))
         mine = _alike(egs, mine, wanted)
         others = [_alike(egs, need, wanted) for need in before]
         wanted.setdefault(mine, [])

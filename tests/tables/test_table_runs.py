@@ -1,0 +1,138 @@
+"""Running a table: what is missing, one after the other or side by side, failures and stops."""
+
+import os
+import re
+import signal
+import time
+
+import pytest
+from sertools.recipe.lock import Lock
+
+
+def wait_for(path, seconds=30):
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < end, f"{path} never came"
+        time.sleep(0.02)
+
+
+def test_a_failed_row_is_told_and_the_others_go_on(bench, capfd):
+    (bench.toy / "fail-broken").touch()
+    assert bench.main("run", "p/t", *bench.data()) == 1
+    out = capfd.readouterr().out
+    assert "2 done, 1 failed, 0 skipped" in out
+    log = re.search(r"exit code 3: .*; log (\S+)", out)[1]
+    assert log == str(bench.toy / "exp/.tables/broken.log")
+    assert "one wheel is missing; buy one" in open(log).read()
+    assert bench.ran() == ["first 8 -", "first 16 -", "broken 8 -"]
+
+    (bench.toy / "fail-broken").unlink()  # the same command makes what is left, and that only
+    assert bench.main("run", "p/t", *bench.data()) == 0
+    assert bench.ran()[3:] == ["broken 8 -"]
+    assert bench.main("run", "p/t") == 0  # nothing left needs no data
+    assert "0 runs to make, 3 done before" in capfd.readouterr().out
+
+
+def test_two_jobs_run_side_by_side_each_on_its_gpu(bench):
+    (bench.toy / "meet").touch()  # each waits for the other
+    bench.table.write_text(bench.table.read_text().replace("options: {width: 16}",
+                                                           "options: {width: 8}"))
+    assert bench.main("run", "p/t", "--gpus", "0,3", *bench.data()) == 0
+    assert sorted(bench.ran()) == ["broken 8 3", "first 8 0"]  # first and wide are one run
+
+
+def test_rows_and_options_are_passed_on_and_make_other_experiments(bench):
+    assert bench.main("run", "p/t", "--rows", "first", "--width", "32", "--device", "cuda") == 0
+    assert bench.ran() == ["first 32 -"]
+    assert (bench.toy / "exp/first_width=32/report/results.json").exists()
+    assert bench.main("run", "p/t", "--rows", "first", "--width=32") == 0
+    assert len(bench.ran()) == 1, "device does not count"
+
+
+@pytest.mark.parametrize("words, told", [
+    ([], "toy: where is its official release? --data_folder toy=FOLDER"),
+    (["--data_folder", "toys=."], "toys: there is no recipe egs/toys"),
+    (["--data_folder", "toy=/nowhere"], "toy=/nowhere: there is no such folder"),
+    (["--data_folder", "toy"], "KEY=VALUE is expected"),
+    (["--widht", "3"], "--widht: first.yaml has no such key; did you mean width?"),
+    (["--exp-dir", "/tmp"], "--exp-dir: this is not passed on to rows"),
+    (["--rows", "last"], "p/t has no row last"),
+])  # fmt: skip
+def test_nothing_starts_when_something_is_wrong(bench, capsys, words, told):
+    data = [] if not words or words[0] == "--data_folder" else bench.data()
+    assert bench.main("run", "p/t", *words, *data) == 2
+    assert told in capsys.readouterr().err
+    assert bench.ran() == [] and not (bench.toy / "exp").exists()
+
+
+def test_folders_of_data_may_stand_in_a_file(bench):
+    file = bench.root / "data.yaml"
+    file.write_text(f"toy: {bench.root / 'release'}\n")
+    assert bench.main("run", "p/t", "--rows", "broken", "--data", file) == 0
+
+
+def test_dry_run_says_the_commands_and_starts_nothing(bench, capsys):
+    assert bench.main("run", "p/t", "--dry-run", "--nproc", "2") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "cd egs/toy && python run.py hparams/first.yaml --nproc=2"
+    assert lines[2] == "cd egs/toy && python run.py hparams/first.yaml --width 16 --nproc=2"
+    assert bench.ran() == []
+
+
+def test_a_run_of_another_process_is_skipped_and_told(bench, capsys):
+    lock = Lock(bench.toy / "exp/first/.lock", "python run.py hparams/first.yaml")
+    assert lock.acquire()
+    try:
+        assert bench.main("run", "p/t", "--rows", "first,wide") == 0
+        out = capsys.readouterr().out
+        assert f"in use by host {os.uname().nodename}, pid {os.getpid()}" in out
+        assert "1 done, 0 failed, 1 skipped" in out
+        assert bench.ran() == ["first 16 -"]
+    finally:
+        lock.release()
+    assert bench.main("run", "p/t", "--rows", "first,wide") == 0
+    assert bench.ran() == ["first 16 -", "first 8 -"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_what_runs_and_the_same_command_goes_on(bench, number):
+    (bench.toy / "wait-first").touch()
+    process = bench.start("run", "p/t", "--rows", "first,wide")
+    wait_for(bench.toy / "ready-first")
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 4, out
+    assert "stopped; the same command goes on" in out
+    assert "saved after 3 steps" in (bench.toy / "exp/.tables/first.log").read_text()
+    assert bench.ran() == ["first 8 -"], "the second was not begun"
+    (bench.toy / "wait-first").unlink()
+    assert bench.main("run", "p/t", "--rows", "first,wide") == 0
+    assert bench.ran()[1:] == ["first 8 -", "first 16 -"]
+
+
+def test_what_a_row_needs_runs_before_it_and_its_failure_stops_the_row(bench, capsys):
+    text = bench.table.read_text().replace(
+        "    options: {width: 16}\n",
+        "    options: {width: 16}\n"
+        "    needs: [{recipe: toy, config: broken, options: {width: 4}}]\n")
+    bench.table.write_text(text)
+    (bench.toy / "fail-broken").touch()
+    assert bench.main("run", "p/t", "--rows", "wide", *bench.data()) == 1
+    assert bench.ran() == ["broken 4 -"]
+    out = capsys.readouterr().out
+    assert "it needs `cd egs/toy && python run.py hparams/broken.yaml --width 4`, which f" in out
+    (bench.toy / "fail-broken").unlink()
+    # An option that would give what it needs another name is the row's alone.
+    assert bench.main("run", "p/t", "--rows", "wide", "--score", "0.4", *bench.data()) == 0
+    assert bench.ran()[1:] == ["broken 4 -", "first 16 -"]
+    assert (bench.toy / "exp/broken_width=4").is_dir()
+    assert (bench.toy / "exp/first_score=0.4_width=16").is_dir()
+
+
+def test_a_row_that_needs_its_own_run_is_run_once(bench):
+    bench.table.write_text(bench.table.read_text().replace(
+        "    options: {width: 16}\n",
+        "    options: {width: 16}\n    needs: [{recipe: toy, config: first, options: "
+        "{width: 16}}, {recipe: toy, config: first}]\n"))
+    assert bench.main("run", "p/t", "--rows", "wide") == 0
+    assert bench.ran() == ["first 8 -", "first 16 -"]
