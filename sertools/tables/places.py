@@ -28,9 +28,12 @@ class Source:
         self.faults, self.lines = faults, {}
         self.shown = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
         self.value: Any = None
+        self.broken = True
+        """Whether it is no YAML at all; what lacks in it is then not told."""
         try:
             node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
             self.value = None if node is None else self._plain(node, ())
+            self.broken = False
         except (OSError, UnicodeDecodeError) as error:
             self.fault((), f"cannot be read: {error}")
         except yaml.YAMLError as error:
@@ -48,10 +51,11 @@ class Source:
         found: dict[str, Any] = {}
         for key, value in node.value:
             name = str(key.value)
-            if name in found:
-                self.fault((*path, name), "is given twice")
+            twice = name in found
             found[name] = self._plain(value, (*path, name))
             self.lines[*path, name] = key.start_mark.line + 1
+            if twice:
+                self.fault((*path, name), "is given twice")
         return found
 
     def fault(self, path: Keys, text: str) -> None:
@@ -65,6 +69,8 @@ class Source:
     def mapping(self, path: Keys, value: Any, known: Iterable[str] | None = None,
                 needed: Iterable[str] = ()) -> dict[str, Any]:
         """Return a mapping without keys that are unknown; note these and those that lack."""
+        if self.broken:
+            return {}
         if not isinstance(value, dict):
             self.fault(path, "keys with values are expected")
             return {}
