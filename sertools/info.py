@@ -12,12 +12,13 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 from sertools.errors import ConfigError
-from sertools.models.account import describe, find
+from sertools.models.account import SoundAndPrompts, describe, find, roberta_base
 from sertools.models.config import EncoderConfig
 from sertools.models.distilled import Distiller, student_config
 from sertools.models.emotion2vec import DecoderConfig, Emotion2vec
 from sertools.models.encoder import SpeechEncoder
 from sertools.models.presets import RELEASES, build_encoder, preset_config
+from sertools.models.text import small_text
 from sertools.models.thinning import BEHAVIOUR, SIZES, thinned_config
 from sertools.models.vesper import TERMS, WEIGHTS, Vesper
 from sertools.recipe.config import Config
@@ -60,7 +61,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
 
 def encoder_of(path: Path) -> nn.Module:
     """Return the encoder that the YAML file of a recipe builds or loads; if it is to be
-    pretrained, with its decoder, predictors or heads.
+    pretrained, with its decoder, predictors or heads; of a `GemoClapTrainer` the whole model.
 
     Raises:
         ConfigError: there is no such file, or no encoder in it.
@@ -77,6 +78,8 @@ def encoder_of(path: Path) -> nn.Module:
             return _thinned(node, recipe)
         if _function(node) == "DistillerPretrainer":
             return _distilled(node, recipe)
+        if _function(node) == "GemoClapTrainer" and (whole := _prompted(node)) is not None:
+            return whole
     for node in nodes:
         if _function(node) in ("build_encoder", "untrained_upstream"):
             return _built(node)
@@ -131,6 +134,26 @@ def _distilled(node, recipe: Path) -> nn.Module:
     with torch.device("meta"):
         return Distiller(SpeechEncoder(config), teacher.dim,
                          len(values.get("teacher_layers", (4, 8, 12))), **options)
+
+
+def _prompted(node) -> nn.Module | None:
+    """Return both encoders and heads of a `GemoClapTrainer`; None if they are not known here."""
+    parts = {key.value: value for key, value in node.value}
+    values = _plain(yaml.MappingNode(node.tag, [
+        pair for pair in node.value if pair[0].value not in ("audio", "text")]))
+    sizes = {name: values[name] for name in ("dim", "pool", "layers", "text_pool")
+             if name in values}
+    audio, text = (parts[name] for name in ("audio", "text"))
+    release = RELEASES.get(str(_plain(audio).get("source")).partition("@")[0])
+    small, size = _function(text) == "small_text", values.get("tokeniser")
+    if _function(audio) != "build_encoder" and release is None:
+        return None
+    if not (small and isinstance(size, int) or _plain(text).get("source") == "roberta-base"):
+        return None
+    with torch.device("meta"):
+        heard = build_encoder(release, mask_embedding=True) if release else _built(audio)
+        read = small_text(size, **_plain(text)) if small else roberta_base()
+        return SoundAndPrompts(heard, read, **sizes)
 
 
 def _taught(node, recipe: Path) -> tuple[EncoderConfig, dict[str, Any]]:

@@ -51,6 +51,18 @@ def test_encoder_of_a_recipe(capsys, repository, tmp_path):
     assert told(capsys, str(shared))["parameters"] > 0
 
 
+@pytest.mark.parametrize("trainer, parameters", [
+    ("gemoclap.yaml", 440_952_002), ("gemoclap_small.yaml", 289_570),
+])
+def test_gemoclap_is_counted_with_both_encoders(capsys, repository, tmp_path, trainer, parameters):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"trainer: !include:{repository}/hparams/trainers/{trainer}\n")
+    if trainer == "gemoclap_small.yaml":  # its encoder is that of a run
+        recipe = repository / "egs/mini/hparams/gemoclap.yaml"
+    assert main(["info", str(recipe), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["parameters"] == parameters
+
+
 @pytest.mark.parametrize("text", ["seeds: [1]\n", None])
 def test_what_has_no_encoder_is_refused_in_words(capsys, tmp_path, text):
     recipe = tmp_path / "recipe.yaml"

@@ -60,13 +60,17 @@ class SoundAndPrompts(LanguageAudio):
         return self.logits(*super().forward(waveforms, None, prompts))
 
 
-def _language_audio(preset: str) -> SoundAndPrompts:
+def roberta_base() -> TransformersText:
+    """Return a RoBERTa-base of random weights, without the pooler that nothing reads."""
     from transformers import RobertaConfig, RobertaModel
 
     config = RobertaConfig(vocab_size=50265, max_position_embeddings=514, type_vocab_size=1,
                            layer_norm_eps=1e-5)
-    text = TransformersText(RobertaModel(config, add_pooling_layer=False), "none")
-    return SoundAndPrompts(build_encoder(preset, mask_embedding=True), text)
+    return TransformersText(RobertaModel(config, add_pooling_layer=False), "none")
+
+
+def _language_audio(preset: str) -> SoundAndPrompts:
+    return SoundAndPrompts(build_encoder(preset, mask_embedding=True), roberta_base())
 
 
 GEMOCLAP = {

@@ -15,6 +15,8 @@ from sertools.models.text import small_text
 
 STILL = {"audio": functools.partial(build_encoder, **{**toy.TINY, "dropout": 0.0}),
          "text": functools.partial(small_text, dim=16, num_layers=1, num_heads=2, dropout=0.0)}
+MASKED = functools.partial(build_encoder, mask_embedding=True, **{**toy.TINY, "dropout": 0.0})
+"""An encoder with a weight that takes no part: that of masked frames."""
 SEPARATE = {"model": "ml", "gender_logits": "separate"}
 
 
@@ -45,7 +47,7 @@ def main(root: Path, folder: Path, world_size: int) -> None:
     """Train in a process of its own, one of `world_size`, without dropout of sound."""
     rank = int(os.environ.get("RANK", "0"))
     for name, settings in (("unique", SEPARATE), ("per_item", {"text_encode": "per_item", **STILL}),
-                           ("balanced", {"sampler": "balanced"})):
+                           ("balanced", {"sampler": "balanced", "audio": MASKED})):
         work = make_work(root, folder / name, rank=rank, world_size=world_size)
         made = trainer(**{"audio": STILL["audio"], **settings})
         made.fit(work)
