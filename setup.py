@@ -26,7 +26,7 @@ RUN = [
 PARQUET = ["pyarrow>=20"]  # embeddings as Parquet tables
 SLURM = ["submitit>=1.5,<2"]  # rows of tables as jobs of Slurm
 FIGURES = ["umap-learn>=0.5.9", "pillow>=10.1"]  # UMAP maps, PNG pictures
-TEST = ["pytest>=8", "pytest-timeout>=2.3", "ruff>=0.9"]
+TEST = ["pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "ruff>=0.9"]
 
 setup(
     name="sertools",

@@ -1,12 +1,28 @@
-"""What every test shares."""
+"""What every test shares, and which tests stay together where several processes run them."""
 
 import os
 from pathlib import Path
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # read when torch is imported; cores are for processes
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import sertools  # noqa: F401  mends torchaudio before anything imports it
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Keep the tests of a file in one process; of the rows of tables, those that share most."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduler(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file, _, rest = nodeid.partition("::")
+            return f"{file} {' '.join(rest.split()[:2])}" if "test_every_row" in file else file
+
+    return Scheduler(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -32,22 +48,6 @@ def real_data():
 @pytest.fixture(scope="session")
 def tiny_plus(tmp_path_factory) -> Path:
     """Return a folder with a small classifier of random weights in emotion2vec+'s layout."""
-    import torch
-    from sertools.models.emotion2vec import DecoderConfig, Emotion2vec
-    from sertools.models.presets import build_encoder
-    from sertools.models.weights.emotion2vec import save_official
+    import tiny_models
 
-    folder, sizes = tmp_path_factory.mktemp("plus"), {"dim": 32, "num_layers": 2, "num_heads": 2}
-    torch.manual_seed(0)
-    encoder = build_encoder("emotion2vec_base", **sizes, ffn_dim=64, conv_dim=16)
-    model = Emotion2vec(encoder, DecoderConfig(dim=32), 1)
-    content = torch.load(save_official(model, folder / "pretrained.pt"), weights_only=True)
-    tensors = {f"d2v_model.{name}": value for name, value in content["model"].items()
-               if ".decoder." not in name}  # fmt: skip
-    tensors |= {"proj.weight": torch.randn(9, 32), "proj.bias": torch.randn(9)}
-    torch.save(tensors, folder / "model.pt")
-    (folder / "pretrained.pt").unlink()
-    names = "angry disgusted fearful happy neutral other sad surprised <unk>".split()
-    lines = [f"标/{name}" if name != "<unk>" else name for name in names]
-    (folder / "tokens.txt").write_text("\n".join(lines), encoding="utf-8")
-    return folder
+    return tiny_models.save("emotion2vec/emotion2vec_plus_base", tmp_path_factory.mktemp("plus"))

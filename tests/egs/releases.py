@@ -56,5 +56,3 @@ RELEASES = {
     **trees_sentiment.FOR_RUNS, "msp_podcast": trees_msp.for_runs, **trees_mead_esd.FOR_RUNS,
 }  # fmt: skip
 """Recipe -> builder; a recipe that makes its own release (mini) needs none."""
-LISTED = {"ravdess": '[["01"],["02"],["03"],["04"]]'}
-"""Recipe -> its listed folds where the imitation lacks speakers of the real ones."""

@@ -15,12 +15,13 @@ import numpy
 import soundfile
 import tiny_models
 from recipes import copy_recipe, run_here
-from releases import LISTED, RELEASES
+from releases import RELEASES
 from sertools.data.manifest import read_manifest, write_manifest
 from sertools.data.record import Record
 from sertools.recipe.config import Config
 from sertools.recipe.tree import UNFILLED
 from sertools.tables.data import Run
+from sertools.tables.recipes import recipe_of
 
 Options = dict[str, Any]
 Path_ = tuple[str, ...]
@@ -61,9 +62,10 @@ class Outcome:
 
     folder: Path
     """Of its experiment."""
+    pretrained: Path
+    """Of the pretraining that it makes or shares; not there if it makes none."""
     results: dict | None
     """results.json; None of a run that ends with a pretraining."""
-    said: str
     seconds: float
 
     @property
@@ -71,15 +73,6 @@ class Outcome:
         """Return the folder of its fold and seed."""
         (found,) = self.folder.glob("fold*/seed*")
         return found
-
-    @property
-    def pretrained(self) -> Path:
-        """Return the folder of its pretraining, its own or another run's."""
-        found = self.folder / "pretrain"
-        if found.is_dir():
-            return found
-        return next(path.parents[1] for path in sorted(
-            self.folder.parent.glob("*/pretrain/best/encoder")) if path.parents[2].name in self.said)
 
 
 class Smoke:
@@ -99,7 +92,7 @@ class Smoke:
 
         Args:
             run: a run of the tables.
-            needs: the runs that its row needs; made first only where a tiny encoder cannot stand in.
+            needs: those that its row needs; made where a tiny encoder cannot stand in for them.
             more: further options; "__" stands for the dot in a key.
 
         Raises:
@@ -114,19 +107,22 @@ class Smoke:
         return self.done[key]
 
     def _run(self, run: Run, needs: tuple[Run, ...], extra: Options, start: float) -> Outcome:
-        recipe = self.recipe(run.recipe)
-        options = dict(run.options) | self.small(run, needs) | extra
-        words = [f"hparams/{run.config}.yaml", *self._data(run.recipe), *words_of(options)]
-        name = options.get("trainer.transcripts", "corpus")
-        if name != "corpus" and not (recipe / name).is_file():
-            self._recognise(recipe, words, name)
-        whole = self._values(run, {})
-        fold = ["--fold", 1] if "folds" in whole else []
-        said = run_here(recipe, *words, *fold)
-        folder = recipe / "exp" / said.partition(": ")[0]
-        report = folder / "report/results.json"
+        recipe, words = self.recipe(run.recipe), self.command(run, needs, extra)
+        fold = ["--fold", 1] if "folds" in self.values(run) else []
+        run_here(recipe, *words, *fold)
+        places = recipe_of(recipe).plan([str(word) for word in words])[0].places
+        report = places.exp / "report/results.json"
         results = json.loads(report.read_text()) if report.is_file() else None
-        return Outcome(folder, results, said, time.perf_counter() - start)
+        return Outcome(places.exp, places.shared / "pretrain", results,
+                       time.perf_counter() - start)
+
+    def command(self, run: Run, needs: tuple[Run, ...] = (), extra: Options = {}) -> list:  # noqa: B006
+        """Return what stands behind `python run.py` for all folds in small form."""
+        options = dict(run.options) | self.small(run, needs) | extra
+        name = str(options.get("trainer.transcripts", "corpus"))
+        if name != "corpus" and not (self.recipe(run.recipe) / name).is_file():
+            self._recognise(run, name)
+        return [f"hparams/{run.config}.yaml", *self._data(run.recipe), *words_of(options)]
 
     # ------------------------------------------------------------------------------ places
 
@@ -154,9 +150,9 @@ class Smoke:
 
     # ------------------------------------------------------------------------------- sizes
 
-    def _values(self, run: Run, options: Mapping[str, Any]) -> dict:
-        recipe = self.recipe(run.recipe)
-        texts = {name: str(value) for name, value in options.items()}
+    def values(self, run: Run) -> dict:
+        """Return the plain values of a run's configuration with its own options."""
+        recipe, texts = self.recipe(run.recipe), dict(run.options)
         config = Config(recipe / f"hparams/{run.config}.yaml", texts, recipe)
         assert not config.problems, config.problems
         return config.values
@@ -164,7 +160,7 @@ class Smoke:
     def small(self, run: Run, needs: tuple[Run, ...] = ()) -> Options:
         """Return the options that make a run small, beside or instead of its own."""
         given, found = dict(run.options), {}
-        values = self._values(run, given)
+        values = self.values(run)
         for path, value in leaves(values):
             key = ".".join(path)
             if key in ALWAYS:
@@ -181,8 +177,11 @@ class Smoke:
             found["pretrainer.epochs"] = 1
         if isinstance(values.get("seeds"), list):
             found["seeds"] = f"[{values['seeds'][0]}]"
-        if run.recipe in LISTED and (values.get("folds") or {}).get("listed"):
-            found["folds.listed"] = LISTED[run.recipe]
+        folds = values.get("folds") or {}
+        if folds.get("listed"):
+            there = self._groups(run, values)
+            if set(sum(folds["listed"], [])) - set(there):
+                found["folds.listed"] = json.dumps([[group] for group in there])
         if values.get("pretrained") is None:
             found |= self._heard(values)
         return found
@@ -214,16 +213,31 @@ class Smoke:
             found[f"pretraining_data.sources.{name}.folder"] = folder
         return found
 
-    def _recognise(self, recipe: Path, words: list, name: str) -> None:
+    def _prepared(self, run: Run, values: dict) -> dict[str, Record]:
+        """Return the manifest of a run's corpus, prepared without regard to its folds."""
+        recipe = self.recipe(run.recipe)
+        path = recipe / "data" / (values["corpus"].get("set") or "all") / "utts.json"
+        if not path.is_file():
+            mine = {key: value for key, value in PLAIN.items() if key.startswith("corpus.")}
+            if (values.get("folds") or {}).get("listed"):
+                mine |= {"folds.kind": "leave_one_out", "folds.listed": "null",
+                         "folds.dev_groups": 1}
+            run_here(recipe, f"hparams/{run.config}.yaml", *self._data(run.recipe),
+                     *words_of(mine), "--stop-stage", "prepare")
+        return read_manifest(path)
+
+    def _groups(self, run: Run, values: dict) -> list[str]:
+        """Return the speakers or sessions that the imitation has."""
+        group = values["folds"].get("group", "speaker")
+        return sorted({getattr(record, group) for record in self._prepared(run, values).values()})
+
+    def _recognise(self, run: Run, name: str) -> None:
         """Write what a recogniser that hears one word wrong in every turn might have written."""
-        run_here(recipe, *words[:3], *PREPARING, "--stop-stage", "prepare")
         lines = [json.dumps({"id": id, "text": f"word {record.text or ''}"})
-                 for path in sorted(recipe.glob("data/*/utts.json"))
-                 for id, record in read_manifest(path).items()]
-        (recipe / name).write_text("\n".join([*dict.fromkeys(lines), ""]))
+                 for id, record in self._prepared(run, self.values(run)).items()]
+        (self.recipe(run.recipe) / name).write_text("\n".join([*lines, ""]))
 
 
-PREPARING = ("--corpus.allow_subset", "true", "--corpus.min_seconds", 0.01)
 SECONDS = 1.2
 """Length of what a pretraining hears."""
 

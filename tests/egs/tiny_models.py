@@ -12,6 +12,7 @@ from sertools.models.emotion2vec import DecoderConfig, Distillation, Emotion2vec
 from sertools.models.presets import build_encoder
 from sertools.models.weights import save_encoder
 from sertools.models.weights.emotion2vec import save_official
+from transformers.utils import logging
 
 SIZES = {"dim": 48, "num_heads": 2, "ffn_dim": 48}
 """Of our own encoders; a pretraining in small form builds the same."""
@@ -35,6 +36,7 @@ def save(name: str, root: Path) -> Path:
     make = maker_of(name)
     place = root / re.sub(r"[^A-Za-z0-9_.=-]+", "-", name.lstrip("./"))
     if not place.exists():
+        logging.disable_progress_bar()
         torch.manual_seed(len(name))
         half = place.with_name(f"{place.name}.part")
         half.mkdir(parents=True)
@@ -175,7 +177,7 @@ def roberta(name: str, place: Path) -> None:
 
 
 def ours(preset: str, layers: int | None = None, **more: int) -> Callable[[str, Path], None]:
-    """Return a maker of a preset, as deep as a run's name says (pretrainer.layers=N), or `layers`."""
+    """Return a maker of a preset; a run's name may say how deep it is (pretrainer.layers=N)."""
     def make(name: str, place: Path) -> None:
         said = re.search(r"pretrainer\.layers=(\d+)", name) or re.search(r"exp/vesper(\d+)", name)
         depth = int(said[1]) if said else layers
