@@ -1,0 +1,176 @@
+"""What tables show and write: published beside ours, apart where they do not compare."""
+
+import csv
+import io
+import re
+import shutil
+import subprocess
+
+import pytest
+from sertools.tables.render import escaped
+from sertools.tables.status import Stock
+from sertools.tables.view import view
+
+SIZES = """\
+title: Sizes
+kind: published
+columns:
+  - {name: parameters, title: "parameters, M", computed: parameters}
+  - {name: macs, title: MMAC per second, computed: macs}
+rows:
+  - {name: vesper4, title: Vesper-4, config: null, preset: vesper4,
+     cells: {parameters: {value: 63.52, source: a page}}}
+  - {name: wavlm, title: WavLM Base, config: null, preset: wavlm_base,
+     cells: {parameters: {value: 94.70, source: a page}}}
+"""
+
+
+@pytest.fixture
+def made(bench):
+    """Return a bench whose runs are all done."""
+    assert bench.main("run", "p/t", *bench.data()) == 0
+    return bench
+
+
+def entries_of(bench):
+    found = view(bench.the_table(), Stock(bench.egs))
+    return found, found.entries
+
+
+def test_ours_stand_beside_the_published(made, capsys):
+    found, entries = entries_of(made)
+    first = entries["first", "ua"]
+    assert first.ours.pooled == pytest.approx(72.0) and first.difference == pytest.approx(1.5)
+    assert entries["first", "second"].ours.pooled == pytest.approx(36.0), "another test part"
+    assert entries["first", "second"].difference is None
+    assert found.known() == (3, 5)
+    broken = entries["broken", "ua"]
+    assert broken.difference is None and broken.apart == (
+        "published with the protocol paper, ours with clean")
+    capsys.readouterr()
+    assert made.main("show", "p/t") == 0
+    out = capsys.readouterr().out
+    assert "p/t, table 2: Toys, 100 % wood" in out
+    lines = [re.split(r"  +", line.strip()) for line in out.splitlines()]
+    assert ["First", "70.50; ours 72.00 [67.0, 76.0]", "—; ours 36.00 [67.0, 76.0]"] in lines
+    assert ["First", "Toy_UA", "70.50", "72.00 [67.0, 76.0]", "71.00 ± 2.00", "1.00", "+1.50",
+            "here"] in lines
+    assert ["Broken", "Toy_UA", "81.00", "50.00 [45.0, 54.0]", "49.00 ± 2.00", "1.00", "†",
+            "here"] in lines
+    assert ["Others' system, 50 %", "66.25 ± 1.50", "—"] in lines
+    assert "—: of 8 published values 5 are unknown." in out
+    assert "† not comparable, published with the protocol paper, ours with clean: Broken." in out
+    assert "done   cd egs/toy && python run.py hparams/first.yaml --width 16  First, wide" in out
+
+
+def test_list_counts_rows_cells_and_hours(bench, capsys):
+    def line():
+        capsys.readouterr()
+        assert bench.main("list", "--paper", "p") == 0
+        return capsys.readouterr().out.splitlines()[2].split()[-6:]
+
+    assert line() == ["2", "0", "3", "3", "5", "7"]
+    bench.main("run", "p/t", "--rows", "first")
+    assert line() == ["2", "1", "2", "3", "5", "5"]
+    assert bench.main("list", "--paper", "q") == 2
+
+
+def test_counted_columns_are_compared(bench, capsys):
+    (bench.papers / "p/sizes.yaml").write_text(SIZES)
+    assert bench.main("show", "p/sizes") == 0
+    out = capsys.readouterr().out
+    assert "63.52; counted 63.52 (63,515,872), exact" in out
+    assert "94.70; counted 94.38 (94,381,936), differs" in out
+    assert "differs −0.32" in out and "5,615.4" in out
+
+
+def test_csv_has_all_digits(made, capsys):
+    capsys.readouterr()
+    assert made.main("write", "p/t", "--format", "csv") == 0
+    lines = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert len(lines) == 8
+    first, other = lines[0], lines[6]
+    assert (first["row"], first["column"], first["state"]) == ("first", "ua", "done")
+    assert float(first["ours"]) == 100 * 0.72 and first["published"] == "70.5"
+    assert first["source"] == "arXiv 2312.00001, table 2" and first["user"] == "no"
+    assert first["command"] == "cd egs/toy && python run.py hparams/first.yaml"
+    assert other["published_std"] == "1.5" and other["ours"] == other["command"] == ""
+
+
+def test_latex_prints_every_sign_as_it_is(made, tmp_path):
+    out = tmp_path / "deep/t.tex"
+    assert made.main("write", "p/t", "--format", "latex", "--out", out) == 0
+    text = out.read_text()
+    assert r"\caption{p/t, table 2: Toys, 100 \% wood}" in text
+    assert r"system & Toy\_UA & Toy UA (test2) \\" in text
+    assert r"Others' system, 50 \% & 66.25 $\pm$ 1.50 & --- \\" in text
+    assert r"[45.0, 54.0]\dag{}" in text
+    assert text.count(r"\begin") == text.count(r"\end") == 2
+    assert not re.search(r"(?<!\\)%(?! Made)|[—±†−]", text)
+    assert escaped("a_b & 50 % $x$ #1 {y} \\z ~^") == (
+        r"a\_b \& 50 \% \$x\$ \#1 \{y\} \textbackslash{}z \textasciitilde{}\textasciicircum{}")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="LaTeX is not installed")
+def test_latex_compiles(made, tmp_path):
+    made.main("write", "p/t", "--format", "latex", "--out", tmp_path / "t.tex")
+    (tmp_path / "main.tex").write_text(
+        "\\documentclass{article}\\begin{document}\\input{t}\\end{document}")
+    done = subprocess.run(["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"],
+                          cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_recipes_own_page(made, capsys):
+    out = made.toy / "TABLES.md"
+    assert made.main("write", "--recipe", "toy", "--out", out) == 0
+    text = out.read_text()
+    assert "# Tables of toy" in text and "## p/t, table 2: Toys, 100 % wood" in text
+    assert "| First | 70.50; ours 72.00 [67.0, 76.0] |" in text
+    assert made.main("write", "--recipe", "toys") == 2
+    assert made.main("write") == made.main("write", "p/t", "--recipe", "toy") == 2
+    assert "name a table, or a recipe" in capsys.readouterr().err
+
+
+def test_marked_sections_are_made_again(bench, capsys):
+    page = bench.toy / "PAGE.md"
+    page.write_text("# Mine\n\n<!-- table: p/t -->\nold\n<!-- end of table -->\n\nkept\n")
+    assert bench.main("pages", "--check") == 1
+    assert f"{page} is out of date" in capsys.readouterr().out
+    assert "old" in page.read_text()
+    assert bench.main("pages") == 0
+    text = page.read_text()
+    assert text.startswith("# Mine\n\n<!-- table: p/t -->\n\n| system | command | Toy_UA |")
+    assert text.endswith("<!-- end of table -->\n\nkept\n") and "old" not in text
+    assert ("| First, wide | `python run.py hparams/first.yaml --width 16` | — | — |") in text
+    assert "| Others' system, 50 % | — | 66.25 ± 1.50 | — |" in text
+    assert bench.main("pages", "--check") == 0
+    bench.main("run", "p/t", "--rows", "first")
+    assert bench.main("pages", "--check") == 0, "runs of one machine are not in pages"
+    bench.table.write_text(bench.table.read_text().replace("70.5", "70.7"))
+    assert bench.main("pages", "--check") == 1
+    page.write_text("<!-- table: p/u -->\n<!-- end of table -->\n<!-- table: p/t -->\n")
+    capsys.readouterr()
+    assert bench.main("pages") == 2
+    err = capsys.readouterr().err
+    assert "p/u: there is no such table" in err and "has no line <!-- end of table -->" in err
+
+
+def test_the_matrix_says_what_is_done_and_left(bench, capsys):
+    assert bench.main("matrix", "--check") == 1
+    assert bench.main("matrix") == 0 and bench.main("matrix", "--check") == 0
+    text = (bench.egs / "README.md").read_text()
+    assert "| corpus | Toy & sons |" in text and "| [toy](toy/README.md) | 0 / 3 |" in text
+    assert ("| First, wide | p/t | `python run.py hparams/first.yaml --width 16` | left |") in text
+    bench.main("run", "p/t", "--rows", "first")
+    assert bench.main("matrix", "--check") == 0
+    assert bench.main("matrix", "--local", "--out", bench.root / "m.md") == 0
+    assert "| 1 / 3 |" in (bench.root / "m.md").read_text()
+
+
+def test_unknown_names_and_options_are_refused_in_words(bench, capsys):
+    assert bench.main("show", "p/u") == 2
+    assert "p/u: there is no such table" in capsys.readouterr().err
+    assert bench.main("show", "t", "--colour") == 2
+    assert "these options are unknown: --colour" in capsys.readouterr().err
+    assert bench.main("show", "t") == 0, "a table's own name is enough where it is one's alone"
