@@ -7,6 +7,7 @@ import pytest
 from sertools.tables import PAPERS, read_registry
 from sertools.tables.deep import problems
 from sertools.tables.pages import renewed
+from sertools.tables.status import Stock
 
 
 @pytest.fixture(scope="module")
@@ -19,31 +20,29 @@ def test_every_command_can_be_used(registry, repository):
     assert problems(registry, repository / "egs") == []
 
 
-def test_every_published_value_names_where_it_stands(registry):
-    cells = [cell for table in registry.tables for row in table.rows for cell in row.cells.values()]
-    assert len(cells) > 100
-    for cell in cells:
-        assert re.search(r"\d|\[\w", cell.source), cell
-
-
-def test_results_of_rows_are_those_of_their_commands(registry, repository):
-    """A result in the repository was made by the command that stands beside it."""
-    from sertools.tables.recipes import resolve
-    from sertools.tables.status import Stock
-
+def test_results_of_rows_are_those_of_their_system_and_corpus(registry, repository):
+    """A result in the repository was made with the configuration that stands beside it."""
     stock, wrong, looked = Stock(repository / "egs", local=False), [], 0
     for table in registry.tables:
         for row in table.rows:
-            for run in table.runs_of(row):
-                results = stock.committed(row, run.recipe)
-                if results is None:
-                    continue
-                looked += 1
-                tag = resolve(repository / "egs", run).plan.places.tag
-                if results["experiment"]["tag"] != tag:
-                    wrong.append(f"{table.name}: {row.name}: {run.recipe}: "
-                                 f"{results['experiment']['tag']} is not {tag}")
+            for recipe in row.results:
+                made, looked = stock.committed(row, recipe)["experiment"], looked + 1
+                config = row.configs.get(recipe, made["system"])
+                if (made["system"], made["corpus"]) != (config, recipe):
+                    wrong.append(f"{table.name}: {row.name}: {recipe}: {made}")
     assert looked and wrong == []
+
+
+def test_a_value_outside_its_scale_is_a_slip(registry):
+    """Shares stand in percent (a share of 1 would be 0.9 %), CCC between -1 and 1."""
+    for table in registry.tables:
+        for row in table.rows:
+            for column in table.columns:
+                cell = row.cells.get(column.name)
+                if cell is None or column.metric is None:
+                    continue
+                low, high = (-1, 1) if column.metric.startswith("CCC") else (1, 100)
+                assert low <= cell.value <= high, f"{table.name}: {row.name}: {column.name}"
 
 
 def test_the_files_are_installed_with_the_package(repository):
