@@ -92,7 +92,7 @@ class Row:
     results: dict[str, str] = field(default_factory=dict)
     """Recipe -> file egs/<recipe>/results/<name>.json that is part of the repository."""
     needs: tuple[Run, ...] = ()
-    """Runs that must be done before."""
+    """Runs that must be done before, each after the one that stands before it."""
     note: str | None = None
     cells: dict[str, Cell] = field(default_factory=dict)
     small: bool = False

@@ -123,8 +123,10 @@ def _want(row: Row, runs: list[Run], stock: Stock, extra: Extra, wanted: dict[Ru
             wanted.setdefault(mine, [])
             continue
         before = [_unchanged(egs, need, extra) for need in row.needs]
-        for need in before:
-            wanted.setdefault(_alike(egs, need, wanted), [])
+        for number, need in enumerate(before):
+            earlier = [_alike(egs, other, wanted) for other in before[:number]]
+            known = wanted.setdefault(_alike(egs, need, wanted), [])
+            known += [other for other in earlier if other not in (need, *known)]
         mine = _alike(egs, mine, wanted)
         others = [_alike(egs, need, wanted) for need in before]
         wanted.setdefault(mine, [])
