@@ -55,7 +55,8 @@ class SERBrain(SteppingBrain):
     """
 
     notes: Sequence[str] = ()
-    """What every result of this training tells beside its numbers, in words."""
+    flags: Sequence[str] = ()
+    """What all results of this training tell, in words; flags make them less comparable."""
 
     def __init__(
         self,
@@ -131,7 +132,7 @@ class SERBrain(SteppingBrain):
                 self.folder, sum(size for size, _ in sizes), sum(size for size, on in sizes if on),
                 self.progress.seconds_before, self.device, self.ranks.world_size,
                 encoder=encoder_size(self.raw_model, getattr(self.work, "features", None)),
-                notes=self.notes,
+                flags=self.flags, notes=self.notes,
             )
             write_json(self.folder / DONE, {**done, "select": self.options.select})
 

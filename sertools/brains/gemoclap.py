@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from sertools.brains.gemoclap_best import AUDIO
 from sertools.brains.prompts import Prompts
 from sertools.brains.randomness import derive
 from sertools.brains.true_batch import Found, TrueBatchBrain
+from sertools.brains.weights import digest
 from sertools.data.spoken import SpokenBatch
 from sertools.models.language_audio import LanguageAudio
 from sertools.objectives.contrastive import ContrastiveObjective
@@ -63,7 +66,9 @@ class GemoClapBrain(TrueBatchBrain):
         about: gives what the description of a model says beside, as plain values.
         write_more: writes what else belongs to the best model.
         per_item: encode the prompt of every utterance anew.
-        untrained: leave the model as it is; only the dev part is scored.
+        untrained: leave the model as it is, its calibration too; only the dev part is scored.
+        temperature: of the model that this one starts from.
+        flags: what makes results better than they are.
         rest: arguments of `TrueBatchBrain`; the model is a `PromptedAudio`.
     """
 
@@ -76,16 +81,19 @@ class GemoClapBrain(TrueBatchBrain):
         write_more: Callable[[Path, Tensor], None],
         per_item: bool = False,
         untrained: bool = False,
+        temperature: float | None = None,
+        flags: Sequence[str] = (),
         **more: Any,
     ):
         super().__init__(*rest, **more)
+        self.flags = list(flags)
         self.objective, self.per_item, self.untrained = objective, per_item, untrained
         self.about, self.write_more = about, write_more
         self.prompts = [each.to(self.device) for each in prompts]
         if not any(p.requires_grad for p in self.raw_model.encoders["text"].parameters()):
             self._pool_prompts()
         self._classes: Tensor | None = None
-        self._temperature: float | None = None
+        self._temperature = temperature if untrained else None
 
     @torch.no_grad()
     def _pool_prompts(self) -> None:
@@ -163,9 +171,10 @@ class GemoClapBrain(TrueBatchBrain):
 
     def dev_scores(self, ids: list[str], outputs: Tensor) -> dict[str, Any]:
         """Return the task's scores; note the temperature that calibrates the probabilities."""
-        truth = self.task.targets(self.work.manifest, ids)
-        self._temperature = fit_temperature(
-            outputs.double().softmax(-1).numpy(), torch.tensor([truth[id] for id in ids]).numpy())
+        if not self.untrained:
+            truth = self.task.targets(self.work.manifest, ids)
+            self._temperature = fit_temperature(outputs.double().softmax(-1).numpy(),
+                                                torch.tensor([truth[id] for id in ids]).numpy())
         return super().dev_scores(ids, outputs)
 
     # The best model
@@ -187,7 +196,14 @@ class GemoClapBrain(TrueBatchBrain):
         """Return what is known of the model, with its scales and calibration."""
         scales = dict(zip(("audio", "text"), self.raw_model.scales().tolist(), strict=True))
         return {**super().describe(), **self.about(self.raw_model), "scales": scales,
-                "temperature": self._temperature}
+                "temperature": self._temperature, "frozen_audio": self._frozen_audio}
+
+    @functools.cached_property
+    def _frozen_audio(self) -> str | None:
+        """Return the hash of what is frozen in the encoder of sound."""
+        trained, state = self.weights.state_dict(), self.raw_model.state_dict()
+        return digest(state, sorted(name for name in state
+                                    if name.startswith(AUDIO) and name not in trained))
 
     def write_best(self, folder: Path) -> None:
         """Write weights, description, and the embeddings of the classes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from sertools.models.language_audio import LanguageAudio
 from torch import Tensor, nn
 
 CLASSES, TOKENISER = "class_embeddings.safetensors", "tokeniser.model"
+AUDIO = "encoders.audio."
+"""How the names of weights of the encoder of sound begin."""
 _OPTIONAL = {"attribute_log_scales"}
 """Weights that only training uses."""
 
@@ -51,6 +53,18 @@ def write_more(folder: Path, classes: Tensor, names: Sequence[str], tokeniser: T
         (folder / TOKENISER).write_bytes(tokeniser.model.serialized_model_proto())
 
 
+def _of_starts(folder: Path, description: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the weights of the model that one started from, and of those before it.
+
+    What was frozen from then on is in their files alone.
+    """
+    place = description.get("start")
+    if place is None or not (folder / place / FILES[0]).is_file():
+        return {}
+    earlier = folder / place
+    return {**_of_starts(earlier, read_description(earlier)), **load_file(earlier / FILES[0])}
+
+
 def read_classes(folder: Path) -> tuple[list[str], Tensor]:
     """Return the classes of a trained model in their order, and their unit vectors (K, dim).
 
@@ -65,13 +79,18 @@ def read_classes(folder: Path) -> tuple[list[str], Tensor]:
                         f"delete {folder.parent} and run stage train again") from error
 
 
-def load_classifier(folder: str | Path, audio: nn.Module | None = None) -> ClosedSet:
-    """Load a trained model for the classes it was evaluated with, without a text encoder.
+def load_classifier(
+    folder: str | Path, audio: nn.Module | None = None, text: nn.Module | None = None
+) -> ClosedSet:
+    """Load a trained model for the classes it was evaluated with.
+
+    `gemoclap_trained.load_trained` builds the encoders too, from what is stored beside the model.
 
     Args:
         folder: `best` of a unit.
-        audio: the encoder of sound that the trainer built, its frozen weights loaded; None for a
-            model that was trained on cached features.
+        audio: the encoder of sound that the trainer built, pretrained where that one was; None for
+            a model that was trained on cached features.
+        text: likewise of texts; None: sentences cannot be embedded.
 
     Returns:
         in evaluation mode; waveforms (B, L) and samples (B,) to logits (B, K). `read_classes` gives
@@ -79,42 +98,53 @@ def load_classifier(folder: str | Path, audio: nn.Module | None = None) -> Close
 
     Raises:
         DataError: there is no such model, or it is damaged.
-        ConfigError: the encoder is not the one of the model.
+        ConfigError: the encoders are not those of the model, or on top of other weights.
     """
     folder = Path(folder)
-    sizes = _described(folder, read_description(folder))["sizes"]
-    text = nn.Identity()
-    text.dim = sizes["text_dim"]
+    description = read_description(folder)
+    refuse_other_kinds(folder, description)
+    sizes, silent = description["sizes"], text is None
+    if text is None:
+        text = nn.Identity()
+        text.dim = sizes["text_dim"]
     wide = {"audio_dim": sizes["audio_dim"], "audio_layers": sizes["audio_layers"]}
     model = LanguageAudio(audio, text, sizes["dim"], sizes["pool"], sizes["layers"],
-                          **(wide if audio is None else {}))
-    state = {name: tensor for name, tensor in load_file(folder / FILES[0]).items()
-             if not name.startswith("encoders.text.") and name not in _OPTIONAL}
+                          sizes["text_pool"], **(wide if audio is None else {}))
     own = model.state_dict()
+    state = {name: tensor for name, tensor in load_file(folder / FILES[0]).items()
+             if not (silent and name.startswith("encoders.text.")) and name not in _OPTIONAL}
+    frozen = sorted(own.keys() - state.keys())
     problems = _differences(state, own)
-    problems += [f"{name}: not in the file" for name in own
-                 if name not in state and not name.startswith("encoders.audio.")]
+    problems += [f"{name}: not in the file" for name in frozen
+                 if not name.startswith("encoders.")]
+    for name, tensor in _of_starts(folder, description).items():
+        if name in frozen and tensor.shape == own[name].shape:
+            state[name] = tensor
     if problems:
         raise ConfigError(f"the encoder given is not that of {folder}", problems,
-                          "build it as the trainer's `audio` did")
+                          "build it as the trainer did")
     model.load_state_dict(state, strict=False)
+    key, names = ("frozen_audio", [name for name in frozen if name.startswith(AUDIO)]) if silent \
+        else ("frozen_weights", frozen)
+    if key in description and digest(model.state_dict(), names) != description[key]:
+        raise ConfigError(f"{folder} was trained on top of other frozen weights than those given",
+                          remedy="give the pretrained encoders that it was trained with")
     return ClosedSet(model, read_classes(folder)[1]).eval()
 
 
-def load_start(folder: str | Path, model: nn.Module) -> dict[str, Any]:
+def load_start(folder: Path, description: Mapping[str, Any], model: nn.Module) -> None:
     """Load the weights of a trained model into a fresh one of the same sizes.
 
     What was frozen when it was trained is not in its file, and must be in the fresh one already.
 
-    Returns:
-        the description of the trained model.
+    Args:
+        folder: `best` of the trained model.
+        description: of it.
+        model: the fresh one.
 
     Raises:
-        DataError: there is no such model, or it is damaged.
-        ConfigError: it is another kind of model, of other sizes, or on top of other weights.
+        ConfigError: the model is of other sizes, or on top of other weights.
     """
-    folder = Path(folder)
-    description = _described(folder, read_description(folder))
     state, own = load_file(folder / FILES[0]), model.state_dict()
     problems = _differences(state, own)
     missing = sorted(set(own) - set(state) - _OPTIONAL)
@@ -126,27 +156,19 @@ def load_start(folder: str | Path, model: nn.Module) -> dict[str, Any]:
             f"trainer.start: {folder} does not fit the model of this recipe", problems,
             "give the trainer the encoders and sizes of the model it starts from")
     model.load_state_dict({name: state[name] for name in state if name in own}, strict=False)
-    return description
 
 
-def start_tokeniser(folder: str | Path, max_tokens: int) -> tuple[Tokeniser | None, dict[str, Any]]:
-    """Return the tokeniser that a trained model brings along, if any, and its description.
-
-    Raises:
-        DataError: there is no such model, or it is damaged.
-        ConfigError: it is another kind of model.
-    """
-    folder = Path(folder)
-    description = _described(folder, read_description(folder))
+def own_tokeniser(folder: Path, max_tokens: int) -> Tokeniser | None:
+    """Return the tokeniser that a trained model brings along; None: that of its text encoder."""
     file = folder / TOKENISER
-    return SentencePieceTokeniser(file, max_tokens) if file.is_file() else None, description
+    return SentencePieceTokeniser(file, max_tokens) if file.is_file() else None
 
 
-def _described(folder: Path, description: dict[str, Any]) -> dict[str, Any]:
+def refuse_other_kinds(folder: Path, description: Mapping[str, Any]) -> None:
+    """Raise ConfigError if a description is not of a GEmo-CLAP model."""
     if not {"prompts", "sizes", "tokeniser"} <= description.keys():
         raise ConfigError(f"{folder} holds no GEmo-CLAP model: its {DESCRIPTION} names no prompts",
                           remedy="give the folder best that GemoClapTrainer left")
-    return description
 
 
 def _differences(state: dict[str, Tensor], own: dict[str, Tensor]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ import torch
 from sertools.brains.attributes import attribute_labels, names_of
 from sertools.brains.distributed import Ranks
 from sertools.brains.gemoclap import PromptedAudio
-from sertools.brains.gemoclap_best import load_start, start_tokeniser, write_more
+from sertools.brains.gemoclap_best import load_start, own_tokeniser, write_more
+from sertools.brains.gemoclap_start import find_start, said_of, trained_on, unknown_words
 from sertools.brains.inputs import FeatureInputs, readers, unused_in
 from sertools.brains.pooled import PooledFeatures, pooled_table
-from sertools.brains.prompts import Sentences, encode_prompts, sentences_of
+from sertools.brains.prompts import Sentences, encode_prompts, sentences_of, unknown_tokens
 from sertools.brains.randomness import derive
 from sertools.brains.two_encoders import audio_encoder, text_encoder, tokeniser_of
 from sertools.brains.work import FoldWork
@@ -47,6 +49,7 @@ class GemoClapInputs:
         objective: ContrastiveObjective, reader: Mapping[str, Any],
     ):
         self.work, self.ranks, self.given, self.objective = work, ranks, given, objective
+        self.start = None if given["start"] is None else find_start(given["start"], work)
         self.features = None
         if given["inputs"] == "features":
             self.features = FeatureInputs(work, UtteranceHead, ranks)
@@ -112,10 +115,10 @@ class GemoClapInputs:
     def _tokeniser(self) -> Tokeniser:
         given = self.given
         brought, identity = None, None
-        if given["start"] is not None:
-            brought, description = start_tokeniser(given["start"], given["max_tokens"])
-            identity = description["tokeniser"]
-        tokeniser = brought
+        if self.start is not None:
+            brought = own_tokeniser(self.start.best, given["max_tokens"])
+            identity = self.start.description["tokeniser"]
+        self._brought, tokeniser = brought is not None, brought
         if tokeniser is None:
             tokeniser = tokeniser_of(
                 given["tokeniser"], given["text"], given["max_tokens"], self._texts, self.work,
@@ -126,7 +129,7 @@ class GemoClapInputs:
                 source = given["tokeniser"] or given["text"].keywords["source"]
                 same = transformers_tokeniser(source, identity["max_tokens"])
             if same.identity != identity["identity"]:
-                raise ConfigError(f"trainer.start: {given['start']} was trained with another "
+                raise ConfigError(f"trainer.start: {self.start.best} was trained with another "
                                   "tokeniser", remedy="name the text encoder that it has")
         return tokeniser
 
@@ -134,12 +137,23 @@ class GemoClapInputs:
         return [text for said in self.sentences for texts in said.values() for text in texts]
 
     def notes(self) -> list[str]:
-        """Return what the results tell of the prompts."""
-        if not self.cut:
+        """Return what the results tell of the start and of the prompts."""
+        notes = []
+        if self.start is not None:
+            notes += said_of(self.start, self.work, not self.given["epochs"])[1]
+            notes += unknown_words(unknown_tokens(
+                self.sentences[0], self.tokeniser, self.start.prompts if self._brought else None))
+        if self.cut:
+            notes.append(f"{len(self.cut)} prompts are longer than max_tokens "
+                         f"{self.tokeniser.max_tokens} and were cut: "
+                         + ", ".join(map(repr, self.cut)))
+        return notes
+
+    def flags(self) -> list[str]:
+        """Return what makes results better than they are."""
+        if self.start is None:
             return []
-        longest = self.tokeniser.max_tokens
-        return [f"{len(self.cut)} prompts are longer than max_tokens {longest} and were cut: "
-                + ", ".join(map(repr, self.cut))]
+        return said_of(self.start, self.work, not self.given["epochs"])[0]
 
     # Model
 
@@ -156,8 +170,8 @@ class GemoClapInputs:
         model = PromptedAudio(
             audio, text, given["dim"], given["pool"], given["layers"], given["text_pool"],
             separate=self.objective.needs_attribute_text, **wide)
-        if given["start"] is not None:
-            load_start(given["start"], model)
+        if self.start is not None:
+            load_start(self.start.best, self.start.description, model)
         return model
 
     def leaves_unused(self, model: nn.Module) -> bool:
@@ -177,8 +191,12 @@ class GemoClapInputs:
         """Return what the description of a trained model says of prompts, tokens and sizes."""
         given = self.given
         attribute = given["attribute"] if self.objective.needs_attribute else None
-        head = model.audio_head[0]
+        head, start = model.audio_head[0], self.start
+        best = self.work.folder / "best"
         return {
+            "start": None if start is None else os.path.relpath(start.best, best),
+            "encoder": self._encoder(best),
+            "trained_on": trained_on(start, self.work, self._texts(), bool(given["epochs"])),
             "prompts": self.sentences[0], "attribute": attribute,
             "attribute_prompts": self.sentences[1] if len(self.sentences) > 1 else None,
             "tokeniser": {"identity": self.tokeniser.identity,
@@ -189,14 +207,19 @@ class GemoClapInputs:
                       "text_dim": model.text_head[0].in_features},
         }
 
+    def _encoder(self, best: Path) -> str | None:
+        """Return what the run pretrained or was given; a path as it is from the best model."""
+        source = self.work.encoder
+        there = source is not None and Path(source).exists()
+        return os.path.relpath(source, best) if there else source
+
     def write_more(self) -> Callable[[Path, Tensor], None]:
         """Return what writes class embeddings and tokeniser into the folder of the best model."""
         return functools.partial(write_more, names=self.work.classes, tokeniser=self.tokeniser)
 
     def identity(self) -> dict[str, Any]:
         """Return what must not change between a checkpoint and its resumption."""
-        start = self.given["start"]
-        description = {} if start is None else start_tokeniser(start, self.given["max_tokens"])[1]
-        return {"tokens": self.tokeniser.identity, "start": description.get("sha256"),
+        start = None if self.start is None else self.start.description["sha256"]
+        return {"tokens": self.tokeniser.identity, "start": start,
                 "sentences": f"{derive(*self._texts()):016x}"}
 

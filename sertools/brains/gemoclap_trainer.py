@@ -23,18 +23,12 @@ from sertools.brains.prompts import sentences_of
 from sertools.brains.two_encoders import odd_encoders
 from sertools.brains.work import FoldWork
 from sertools.data.batching import BucketBatchSampler
-from sertools.data.spoken import (
-    SMALLEST,
-    BalancedBatches,
-    SpokenDataset,
-    TrueBatches,
-    collate_spoken,
-)
+from sertools.data.spoken import SMALLEST, BalancedBatches, TrueBatches, collate_spoken
 from sertools.errors import ConfigError
 from sertools.models.language_audio import POOLS, TEXT_POOLS
 from sertools.objectives.contrastive import ContrastiveObjective
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 
 class GemoClapTrainer(DownstreamTrainer):
@@ -66,8 +60,9 @@ class GemoClapTrainer(DownstreamTrainer):
         layers: which layers of sound are heard, see `LayerReader`.
         freeze: what is not trained, any of cnn (the audio encoder's convolutions on the waveform),
             audio (all of it), embeddings (of the text encoder), text (all of it).
-        start: None, or the folder `best` of a trained model, whose weights and tokeniser are taken;
-            its classes and prompts may have been others.
+        start: None, or a trained model, perhaps of another recipe, whose weights and tokeniser are
+            taken; its classes and prompts may have been others. Its folder `best`, or that of a
+            unit, a fold or an experiment (which of its models: see `gemoclap_start`).
         sampler: shuffle, or balanced: equal shares of the classes in every batch.
         batch: utterances per optimizer step, over all processes and passes; 8 or more.
         batch_seconds: seconds of sound per pass and process, padding included; what is longer is
@@ -168,10 +163,10 @@ class GemoClapTrainer(DownstreamTrainer):
         return ClosedSet(model, classes)
 
     def _loader(
-        self, dataset: SpokenDataset, train: bool, work: FoldWork, device: str, ranks: Ranks
+        self, dataset: Dataset, train: bool, work: FoldWork, device: str, ranks: Ranks
     ) -> DataLoader:
         shares = (work.seed, ranks.rank, ranks.world_size)
-        if not train:
+        if not (train and self.given["epochs"]):  # nothing is learned: any number will do
             batches: Any = BucketBatchSampler(
                 dataset.seconds, self.given["batch_seconds"], False, *shares)
         elif self.given["sampler"] == "balanced":
@@ -190,12 +185,13 @@ class GemoClapTrainer(DownstreamTrainer):
     def _brain(self, inputs: GemoClapInputs) -> Callable[..., GemoClapBrain]:
         given = self.given
         seconds = math.inf if given["inputs"] == "features" else given["batch_seconds"]
-        for note in inputs.notes():
+        for note in (*inputs.flags(), *inputs.notes()):
             inputs.work.say(note)
         return functools.partial(
             GemoClapBrain, objective=self.objective, prompts=inputs.prompts, about=inputs.about,
             write_more=inputs.write_more(), per_item=given["text_encode"] == "per_item",
-            untrained=not given["epochs"], notes=inputs.notes(),
+            untrained=not given["epochs"], notes=inputs.notes(), flags=inputs.flags(),
+            temperature=inputs.start and inputs.start.description.get("temperature"),
             samples=seconds * given["sample_rate"])
 
     def _setup(self, work: FoldWork, inputs: GemoClapInputs) -> dict[str, Any]:

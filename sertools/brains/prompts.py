@@ -56,6 +56,30 @@ def sentences_of(
     return said, problems or _repeated(said, key)
 
 
+def unknown_tokens(
+    said: Sentences, tokeniser: Tokeniser, learned: Sequence[str] | None = None
+) -> dict[str, tuple[int, int]]:
+    """Return for every class how many tokens of its prompts are unknown, and how many there are.
+
+    Args:
+        said: the prompts.
+        tokeniser: makes their tokens; special ones are not counted.
+        learned: texts without which the tokens were never trained; None: the vocabulary is general,
+            and only its own token for what it does not know counts.
+    """
+    special = set(tokeniser.encode(""))
+    known = None if learned is None else {
+        token for text in learned for token in tokeniser.encode(text)}
+    counts = {}
+    for name, texts in said.items():
+        tokens = [token for text in texts for token in tokeniser.encode(text)
+                  if token not in special]
+        odd = sum(token == tokeniser.unknown or (known is not None and token not in known)
+                  for token in tokens)
+        counts[name] = (odd, len(tokens))
+    return counts
+
+
 def _listed(value: Any) -> bool:
     return isinstance(value, list | tuple)
 

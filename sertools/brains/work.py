@@ -52,6 +52,8 @@ class FoldWork(Work):
     """Folder of the feature cache; None where a recipe has none."""
     encoder: str | None = None
     """Folder or id of the encoder that was pretrained for this; None where there is none."""
+    fold: str | None = None
+    """Name of the fold."""
 
 
 @dataclass(kw_only=True)

@@ -88,8 +88,9 @@ def pretraining_fingerprint(config: Mapping) -> str | None:
 
 
 def units_fingerprint(config: Mapping) -> str | None:
-    """Return a hash over the files of encoders that units hear and the recipe does not make."""
-    return sources.fingerprint(config, without=("pretrainer", "upstream"))
+    """Return a hash over files that units need and the recipe does not make: encoders, starts."""
+    return _joined(sources.fingerprint(config, without=("pretrainer", "upstream")),
+                   sources.start_of(config))
 
 
 def _joined(*found: str | None) -> str | None:

@@ -66,6 +66,20 @@ def _named(value: Any, names: Collection[str]) -> Iterator[str]:
             yield from _named(item, names)
 
 
+def start_of(config: Mapping) -> str | None:
+    """Return a hash over the models that the trainer's `start` names; None without one.
+
+    It is a model's folder, or one above: a unit, a fold, an experiment.
+    """
+    trainer = config.get("trainer")
+    start = trainer.get("start") if isinstance(trainer, Mapping) else None
+    if not isinstance(start, str):
+        return None
+    place = Path(root(start, getattr(config, "recipe", Path())))
+    above = ("", "best/", "train/best/", "seed*/train/best/", "fold*/seed*/train/best/")
+    return content(sorted(path for each in above for path in place.glob(f"{each}*.safetensors")))
+
+
 def files_of(source: str) -> list[Path]:
     """Return the file, or the files of the folder, that a source is; none for a hub's id."""
     path = Path(source)

@@ -54,6 +54,7 @@ def fold_work(job, fold: Fold) -> FoldWork:
         encoder=encoder_of(job),
         folder=job.folder_of("train", job.fold, job.seed),
         seed=job.seed,
+        fold=fold.name,
     )
 
 
