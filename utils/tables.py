@@ -5,6 +5,7 @@ python utils/tables.py list                                   every table: rows 
 python utils/tables.py show vesper/main                       published beside ours
 python utils/tables.py run vesper/main --data_folder iemocap=/corpora/IEMOCAP_full_release
 python utils/tables.py run vesper/main --rows vesper4 --gpus 0,1 --dry-run
+python utils/tables.py run vesper/main --smoke                does every row run, in a small form
 python utils/tables.py write vesper/main --format latex --out main.tex
 python utils/tables.py write --recipe emodb --out egs/emodb/TABLES.md
 python utils/tables.py check                                  can every command be used
@@ -110,7 +111,26 @@ def run(options: argparse.Namespace) -> int:
     """Make the runs of a table that are missing."""
     from sertools.tables.running import run_table
 
-    return run_table(table_of(options), options)
+    return smoke(options) if options.smoke else run_table(table_of(options), options)
+
+
+def smoke(options: argparse.Namespace) -> int:
+    """Make all runs of a table in a small form, in a temporary folder.
+
+    Raises:
+        ConfigError: the checkout's imitations of releases and encoders are not there.
+    """
+    tests, table = EGS.parent / "tests/egs", table_of(options)
+    if not (tests / "smoke_rows.py").is_file():
+        raise ConfigError(f"--smoke: {tests} with its imitations of releases is not there",
+                          remedy="use a checkout of the whole repository")
+    if options.further:
+        raise ConfigError(f"--smoke takes no options of run.py: {' '.join(options.further)}")
+    os.environ["HF_HUB_OFFLINE"] = "1"  # everything is made here
+    sys.path.insert(0, str(tests))
+    from smoke_rows import try_rows
+
+    return try_rows(table, options.rows.split(",") if options.rows else None, EGS.parent)
 
 
 def write(options: argparse.Namespace) -> int:

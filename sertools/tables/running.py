@@ -23,6 +23,8 @@ def run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, help="runs side by side (default: one per GPU, or 1)")
     parser.add_argument("--gpus", metavar="0,1", help="GPUs that the runs take in turn")
     parser.add_argument("--dry-run", action="store_true", help="only say what would run")
+    parser.add_argument("--smoke", action="store_true", help="make them in a small form instead: "
+                        "tiny encoders, imitations of the corpora, a temporary folder")
     parser.add_argument("--slurm", action="store_true", help="as jobs of Slurm, by submitit")
     parser.add_argument("--partition", help="Slurm's partition")
     parser.add_argument("--minutes", type=int, default=1440, help="longest time of a Slurm job")

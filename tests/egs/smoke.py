@@ -4,10 +4,11 @@ One fold, one seed, one epoch, few utterances, in this process. What is small fo
 run's own configuration, so that a new row needs nothing here.
 """
 
+import functools
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,17 @@ class Outcome:
 
     folder: Path
     """Of its experiment."""
-    pretrained: Path
-    """Of the pretraining that it makes or shares; not there if it makes none."""
     results: dict | None
     """results.json; None of a run that ends with a pretraining."""
     seconds: float
+    words: list[str] = field(repr=False)
+    """What stood behind `python run.py`."""
+
+    @property
+    def pretrained(self) -> Path:
+        """Return the folder of the pretraining that it makes or shares."""
+        recipe = recipe_of(self.folder.parents[1])
+        return recipe.plan(self.words)[0].places.shared / "pretrain"
 
     @property
     def unit(self) -> Path:
@@ -86,6 +93,7 @@ class Smoke:
     def __init__(self, repository: Path, root: Path):
         self.repository, self.root, self.models = repository, root, root / "models"
         self.done: dict[tuple, Outcome] = {}
+        (root / "releases").mkdir(parents=True, exist_ok=True)
 
     def run(self, run: Run, needs: tuple[Run, ...] = (), **more: Any) -> Outcome:
         """Run it, if it has not been run; return what it left.
@@ -109,12 +117,11 @@ class Smoke:
     def _run(self, run: Run, needs: tuple[Run, ...], extra: Options, start: float) -> Outcome:
         recipe, words = self.recipe(run.recipe), self.command(run, needs, extra)
         fold = ["--fold", 1] if "folds" in self.values(run) else []
-        run_here(recipe, *words, *fold)
-        places = recipe_of(recipe).plan([str(word) for word in words])[0].places
-        report = places.exp / "report/results.json"
+        said = run_here(recipe, *words, *fold)
+        folder = recipe / "exp" / said.partition(": ")[0]
+        report = folder / "report/results.json"
         results = json.loads(report.read_text()) if report.is_file() else None
-        return Outcome(places.exp, places.shared / "pretrain", results,
-                       time.perf_counter() - start)
+        return Outcome(folder, results, time.perf_counter() - start, [str(word) for word in words])
 
     def command(self, run: Run, needs: tuple[Run, ...] = (), extra: Options = {}) -> list:  # noqa: B006
         """Return what stands behind `python run.py` for all folds in small form."""
@@ -150,6 +157,7 @@ class Smoke:
 
     # ------------------------------------------------------------------------------- sizes
 
+    @functools.lru_cache(maxsize=1)  # noqa: B019  asked for several times, about one run
     def values(self, run: Run) -> dict:
         """Return the plain values of a run's configuration with its own options."""
         recipe, texts = self.recipe(run.recipe), dict(run.options)
@@ -238,7 +246,7 @@ class Smoke:
         (self.recipe(run.recipe) / name).write_text("\n".join([*lines, ""]))
 
 
-SECONDS = 1.2
+SECONDS = 2.0
 """Length of what a pretraining hears."""
 
 

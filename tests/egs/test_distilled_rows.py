@@ -6,20 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
-import trees
-import trees_iemocap
-import trees_msp
-import vesper_models
-from recipes import copy_recipe, results_of, run_here
 from safetensors.torch import load_file
-from sertools.data.manifest import read_manifest, write_manifest
-from sertools.data.record import Record
 from sertools.models.account import describe
 from sertools.models.distilled import student_config
 from sertools.models.encoder import SpeechEncoder
 from sertools.models.fusion import AudioText, parameter_account
 from sertools.models.presets import preset_config
 from sertools.models.weights import load_encoder
+from sertools.tables import Run
+from sertools.tables.recipes import resolve
+from smoke import Outcome, Smoke
 from tabled import arguments_of, tables_of
 
 EGS = Path(__file__).resolve().parents[2] / "egs"
@@ -38,27 +34,14 @@ ON_IEMOCAP = ("hparams/audio.yaml", "hparams/text.yaml", BY_DEFAULT)
 DISTIL, LARGE = "ntu-spml/distilhubert", "facebook/hubert-large-ll60k"
 BASE, BERT = "facebook/hubert-base-ls960", "distilbert-base-uncased"
 DEPTHS = {DISTIL: 2, BASE: 12, LARGE: 24}
-TINY = {
-    "corpus.allow_subset": "true", "corpus.min_seconds": 0.01, "device": "cpu", "seeds": 1,
-    "precision": "fp32", "num_workers": 0, "trainer.epochs": 1,
-}  # fmt: skip
-OF_ENCODERS = {"trainer.inner": 12, "trainer.lr": 0.01, "trainer.encoder_lr": 0.01,
-               "trainer.tensorboard": "false", "trainer.expect_trainable": "null"}  # fmt: skip
-OF_DISTILLATION = {
-    "device": "cpu", "precision": "fp32", "num_workers": 0, "pretrainer.updates": "null",
-    "pretrainer.epochs": 1, "pretrainer.lr": 0.0000001, "pretrainer.tensorboard": "false",
-    "pretrainer.teacher_precision": "fp32",
-}  # fmt: skip
-"""The learning rate leaves to be seen what a student begins with."""
-RELEASES = {"msp_podcast": trees_msp.for_runs, "iemocap": trees_iemocap.for_runs}
+OF_ENCODERS = {"trainer__lr": 0.01, "trainer__encoder_lr": 0.01}
+"""What they learn is to be seen in a single step."""
+STILL = {"pretrainer__lr": 0.0000001}
+"""Leaves to be seen what a student begins with."""
 
 
 def options_of(row: tuple[str, ...]) -> dict[str, str]:
     return {name[2:]: value for name, value in zip(row[1::2], row[2::2], strict=True)}
-
-
-def words_of(options: dict) -> list:
-    return [word for name, value in options.items() for word in (f"--{name}", value)]
 
 
 def student_of(source: str) -> str | None:
@@ -67,95 +50,16 @@ def student_of(source: str) -> str | None:
     return found and found[1]
 
 
-class Rows:
-    """Recipe folders beside each other, whose runs share what is prepared and cached."""
-
-    def __init__(self, repository: Path, root: Path):
-        self.repository, self.root, self.models = repository, root, root / "models"
-        self.done, self.made, self.tags = {}, {}, {}
-        self.audio = root / "LibriSpeech"
-
-    def recipe(self, name: str) -> Path:
-        """Return a recipe's folder beside an imitation of its release."""
-        folder = self.root / "egs" / name
-        if not folder.is_dir():
-            copy_recipe(self.repository, name, self.root)
-            if name in RELEASES:
-                RELEASES[name](self.root / name)
-            else:
-                self.librispeech(folder)
-        return folder
-
-    def librispeech(self, folder: Path) -> None:
-        records = []
-        for n in range(6):
-            path = trees.sound(self.audio / f"{n}.wav", seconds=1.0)
-            records.append(Record(id=f"librispeech-{n}", path=path.name, speaker="s", duration=1.0,
-                                  audio_hash=f"{n:032x}"))
-        write_manifest(folder / "data/librispeech/utts.json", records)
-
-    def model(self, name: str) -> Path:
-        """Return the encoder that this source means, made when first asked for."""
-        if student_of(name):
-            if not self.tags:
-                self.tags = {self.tag(row): row for row in STUDENTS}
-            return self.distilled(self.tags[student_of(name)]) / "best/encoder"
-        if not (self.models / name).exists():
-            vesper_models.save(name, self.models)
-        return self.models / name
-
-    def tag(self, row: tuple[str, ...]) -> str:
-        """Return the experiment that a command of egs/pretrain, as it is on the page, makes."""
-        return run_here(self.recipe("pretrain"), *row, "--data_folder", self.root,
-                        "--dry-run").partition(": ")[0]
-
-    def distilled(self, row: tuple[str, ...]) -> Path:
-        """Distil a student; return the folder of its pretraining."""
-        if row not in self.made:
-            given = options_of(row)
-            teacher = self.model(given.get("pretrainer.teacher.source", BASE))
-            chosen = OF_DISTILLATION | given | {"pretrainer.teacher.source": teacher}
-            recipe = self.recipe("pretrain")
-            said = run_here(recipe, row[0], "--data_folder", self.root, *words_of(chosen))
-            self.made[row] = recipe / "exp" / said.partition(": ")[0] / "pretrain"
-        return self.made[row]
-
-    def run(self, corpus: str, row: tuple[str, ...]) -> tuple[Path, dict]:
-        """Run a row; return the folder of fold 1 and the results."""
-        if (corpus, row) not in self.done:
-            self.done[corpus, row] = self._run(corpus, row)
-        return self.done[corpus, row]
-
-    def _run(self, corpus: str, row: tuple[str, ...]) -> tuple[Path, dict]:
-        recipe, given = self.recipe(corpus), options_of(row)
-        end_to_end = "relevance" not in row[0]
-        chosen = TINY | given | (OF_ENCODERS if end_to_end else {})
-        source = "trainer.audio.source" if end_to_end else "upstream.source"
-        if row[0] != "hparams/text.yaml":
-            published = DISTIL if end_to_end else BASE
-            chosen[source] = self.model(given.get(source, published))
-        if row[0] in ("hparams/text.yaml", BY_DEFAULT):
-            chosen["trainer.text.source"] = self.model(BERT)
-        if "trainer.transcripts" in given:
-            self.recognise(recipe, given["trainer.transcripts"])
-        fold = ["--fold", 1] if corpus == "iemocap" else []
-        said = run_here(recipe, row[0], "--data_folder", self.root / corpus, *fold,
-                        *words_of(chosen))
-        tag = said.partition(": ")[0]
-        return recipe / "exp" / tag / "fold1/seed1", results_of(recipe, tag)
-
-    def recognise(self, recipe: Path, name: str) -> None:
-        """Write what a recogniser that hears one word wrong in every turn might have written."""
-        manifest = read_manifest(recipe / "data/dimensions/utts.json")
-        lines = [json.dumps({"id": id, "text": f"word {record.text or ''}"})
-                 for id, record in manifest.items()]
-        (recipe / name).write_text("\n".join([*lines, ""]))
-
-
 @pytest.fixture(scope="module")
-def rows(repository, tmp_path_factory) -> Rows:
+def smoke(repository, tmp_path_factory) -> Smoke:
     """Return the folders in which all rows are run."""
-    return Rows(repository, tmp_path_factory.mktemp("rows"))
+    return Smoke(repository, tmp_path_factory.mktemp("rows"))
+
+
+def outcome_of(smoke: Smoke, corpus: str, row: tuple[str, ...]) -> Outcome:
+    """Run a row, or the distillation that a row needs."""
+    more = STILL if corpus == "pretrain" else {} if "relevance" in row[0] else OF_ENCODERS
+    return smoke.run(Run(corpus, Path(row[0]).stem, tuple(options_of(row).items())), **more)
 
 
 def params() -> list:
@@ -167,19 +71,42 @@ def params() -> list:
 
 
 @pytest.mark.parametrize(("corpus", "row"), params())
-def test_row_runs_and_its_switch_acts(rows, corpus, row):
-    if "trainer.transcripts" in options_of(row):
-        rows.run(corpus, (row[0],))  # prepares what is recognised
-    folder, results = rows.run(corpus, row)
+def test_row_runs_and_its_switch_acts(smoke, corpus, row):
+    outcome = outcome_of(smoke, corpus, row)
+    results = outcome.results
     assert results["protocol"]["protocol"] == "clean"
     assert set(results["further_tests"] or {}) == ({"Test2"} if corpus == "msp_podcast" else set())
     if "relevance" in row[0]:
         check_relevance(row, results)
-    else:
-        check_model(rows, corpus, row, folder, results)
+        return
+    check_model(row, outcome.unit, results)
+    if "trainer.transcripts" in options_of(row):
+        notes = " ".join(results["protocol"]["warnings"])
+        assert options_of(row)["trainer.transcripts_model"] in notes and "word error rate" in notes
+        plain = outcome_of(smoke, corpus, (row[0],))
+        assert (outcome.unit / "evaluate/test.jsonl").read_bytes() != (
+            plain.unit / "evaluate/test.jsonl").read_bytes()
 
 
-def check_model(rows: Rows, corpus: str, row: tuple[str, ...], folder: Path, results: dict) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("row", [pytest.param(row, id=" ".join(row)[8:]) for row in STUDENTS])
+def test_student_is_distilled_as_its_row_says(smoke, row):
+    given, folder = options_of(row), outcome_of(smoke, "pretrain", row).pretrained
+    targets = json.loads(given.get("pretrainer.teacher_layers", "[4, 8, 12]"))
+    origin = json.loads((folder / "distilled.json").read_text())
+    teacher = load_encoder(smoke.model(given.get("pretrainer.teacher.source", BASE)))
+    student = load_encoder(folder / "best/encoder")
+    assert origin["teacher"]["targets"] == targets
+    assert origin["teacher"]["layers"] == teacher.num_layers
+    heads = load_file(folder / "best/heads.safetensors")
+    assert len({name.split(".")[1] for name in heads if "outer." in name}) == len(targets)
+    assert student.num_layers == int(given.get("pretrainer.layers", 2))
+    for mine, theirs in zip(student.blocks, teacher.blocks, strict=False):
+        for name, value in mine.state_dict().items():
+            torch.testing.assert_close(value, theirs.state_dict()[name], atol=1e-4, rtol=0)
+
+
+def check_model(row: tuple[str, ...], folder: Path, results: dict) -> None:
     """Look for the row's switches in the parameters that a fold left: those that were trained."""
     given = options_of(row)
     fusion = {"hparams/audio.yaml": "audio_only", "hparams/text.yaml": "text_only"}.get(
@@ -203,14 +130,6 @@ def check_model(rows: Rows, corpus: str, row: tuple[str, ...], folder: Path, res
     sizes = json.loads((folder / "train/cost.json").read_text())["parameters"]
     assert sizes["trainable"] == sum(value.numel() for value in best.values())
     assert (sizes["trainable"] == sizes["total"]) == (not freeze)
-    if "trainer.transcripts" in given:
-        notes = " ".join(results["protocol"]["warnings"])
-        assert given["trainer.transcripts_model"] in notes and "word error rate" in notes
-        plain, _ = rows.run(corpus, (row[0],))
-        assert (folder / "evaluate/test.jsonl").read_bytes() != (
-            plain / "evaluate/test.jsonl").read_bytes()
-    if student_of(given.get("trainer.audio.source", "")):
-        check_student(rows, rows.tags[student_of(given["trainer.audio.source"])])
 
 
 def depth_of(given: dict[str, str]) -> int:
@@ -220,23 +139,6 @@ def depth_of(given: dict[str, str]) -> int:
     if student_of(source):
         return int(student[1]) if student and "teacher_layers" not in source else 2
     return int(given.get("trainer.audio.layers", DEPTHS[source]))
-
-
-def check_student(rows: Rows, row: tuple[str, ...]) -> None:
-    """Look for a distillation's switches in what it left."""
-    given, folder = options_of(row), rows.distilled(row)
-    targets = json.loads(given.get("pretrainer.teacher_layers", "[4, 8, 12]"))
-    origin = json.loads((folder / "distilled.json").read_text())
-    teacher = load_encoder(rows.model(given.get("pretrainer.teacher.source", BASE)))
-    student = load_encoder(folder / "best/encoder")
-    assert origin["teacher"]["targets"] == targets
-    assert origin["teacher"]["layers"] == teacher.num_layers
-    heads = load_file(folder / "best/heads.safetensors")
-    assert len({name.split(".")[1] for name in heads if "outer." in name}) == len(targets)
-    assert student.num_layers == int(given.get("pretrainer.layers", 2))
-    for mine, theirs in zip(student.blocks, teacher.blocks, strict=False):
-        for name, value in mine.state_dict().items():
-            torch.testing.assert_close(value, theirs.state_dict()[name], atol=1e-4, rtol=0)
 
 
 def check_relevance(row: tuple[str, ...], results: dict) -> None:
@@ -258,9 +160,10 @@ def test_rows_are_found_and_differ():
         assert all((EGS / corpus / file).is_file() for file in files)
 
 
-def test_named_students_are_those_that_are_distilled(rows):
+def test_named_students_are_those_that_are_distilled():
     named = {student_of(options_of(row).get("trainer.audio.source", "")) for row in ROWS} - {None}
-    assert named == {rows.tag(row) for row in STUDENTS}
+    made = [Run("pretrain", Path(row[0]).stem, tuple(options_of(row).items())) for row in STUDENTS]
+    assert named == {resolve(EGS, run).plan.places.tag for run in made}
 
 
 def model_of(row: tuple[str, ...]) -> AudioText:
