@@ -36,8 +36,9 @@ def work_of(root, tmp_path):
     return lambda name="unit", **changes: toy.make_work(root, tmp_path / name, **changes)
 
 
-def update_of(work, ready=None, seconds=math.inf, **changes):
+def update_of(work, ready=None, seconds=math.inf, precision="fp32", **changes):
     """Return the gradients of one update over all 16 utterances, and its loss."""
+    work = dataclasses.replace(work, precision=precision)
     made = toy.trainer(batch=16, batch_seconds=seconds, epochs=1, clip=None, **changes)
     ranks, task = Ranks(), made._task(work)
     inputs = made._inputs(work, ranks)
@@ -66,7 +67,10 @@ def all_graphs_at_once(brain, batch):
     """Keep the graphs of all passes, join what they found, and let autograd do the rest."""
     parts = list(passes(batch, brain.samples))
     assert len(parts) > 2
-    found = [brain.found(part, brain.raw_model, part is parts[-1]) for part in parts]
+    found = []
+    for part in parts:
+        with brain.training_ctx:
+            found.append(brain.found(part, brain.raw_model, part is parts[-1]))
     rows = [torch.cat(each) for each in zip(*(each.rows for each in found), strict=True)]
     loss = brain.update_loss(rows, found[-1].shared, batch.targets)
     loss.backward()
@@ -74,7 +78,8 @@ def all_graphs_at_once(brain, batch):
 
 
 @pytest.mark.parametrize("settings", [
-    *OBJECTIVES, {"text_encode": "per_item"}, {"text_encode": "per_item", **toy.SEPARATE},
+    *OBJECTIVES, {"precision": "bf16"}, {"text_encode": "per_item"},
+    {"text_encode": "per_item", **toy.SEPARATE},
     {"prompts": {"high": ["a high voice", "shrill"], "low": "deep"}},
 ], ids=str)
 def test_several_passes_are_one_batch_with_dropout_too(work_of, settings):
@@ -298,7 +303,7 @@ def test_training_goes_on_from_a_start(work_of):
     ({"audio": functools.partial(build_encoder, **{**TINY, "num_layers": 2})},
      "weights such as encoders.audio.blocks.1."),
     ({"freeze": ["text"]}, None),  # its weights are in the file, whatever is frozen now
-], ids=str)
+], ids=("dim", "blocks", "frozen"))
 def test_a_start_of_other_sizes_is_refused(work_of, changes, problem):
     work = work_of("first")
     toy.trainer(epochs=1).fit(work)
