@@ -124,6 +124,8 @@ class Launcher:
                 self._collect()
                 if not self.signals:
                     self._fill()
+                    if not self.running and self.waiting:
+                        self._give_up()
                 time.sleep(PAUSE if self.running else 0)
         finally:
             for number, handler in former.items():
@@ -151,6 +153,11 @@ class Launcher:
             on = f" on GPU {gpu}" if gpu is not None else ""
             self.say(f"[{self.begun} of {self.number}]{on}: {task.run.command}\n    {task.log}")
             self.running.append((task, self.start(task, gpu), gpu, time.monotonic()))
+
+    def _give_up(self) -> None:
+        for task in self.waiting:
+            self._fail(task, "it waits for runs that wait for it: mend `needs` in the table")
+        self.waiting = []
 
     def _next(self) -> Task | None:
         """Return the next task that may run; drop those whose needs came to nothing."""

@@ -122,15 +122,14 @@ def _want(row: Row, runs: list[Run], stock: Stock, extra: Extra, wanted: dict[Ru
         if stock.standing(mine).state == "done":  # what it needed is not asked for again
             wanted.setdefault(mine, [])
             continue
-        before = [_unchanged(egs, need, extra) for need in row.needs]
-        for number, need in enumerate(before):
-            earlier = [_alike(egs, other, wanted) for other in before[:number]]
-            known = wanted.setdefault(_alike(egs, need, wanted), [])
-            known += [other for other in earlier if other not in (need, *known)]
         mine = _alike(egs, mine, wanted)
-        others = [_alike(egs, need, wanted) for need in before]
-        wanted.setdefault(mine, [])
-        wanted[mine] += [need for need in others if need not in (mine, *wanted[mine])]
+        before = [_unchanged(egs, need, extra) for need in row.needs]
+        before = [_alike(egs, need, {**wanted, mine: []}) for need in before]
+        if mine in before:  # a row may need the run of one of its own recipes
+            before = before[:before.index(mine)]
+        for number, each in enumerate([*before, mine]):
+            known = wanted.setdefault(each, [])
+            known += [other for other in before[:number] if other not in (each, *known)]
 
 
 def _alike(egs: Path, run: Run, wanted: dict[Run, list]) -> Run:

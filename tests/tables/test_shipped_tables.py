@@ -6,6 +6,7 @@ import re
 import pytest
 from sertools.tables import PAPERS, read_registry
 from sertools.tables.deep import problems
+from sertools.tables.matrix import matrix_page
 from sertools.tables.pages import renewed
 from sertools.tables.status import Stock
 
@@ -55,3 +56,9 @@ def test_the_files_are_installed_with_the_package(repository):
 def test_sections_of_pages_are_up_to_date(registry, repository):
     stale = renewed(registry, repository / "egs")
     assert not stale, f"python utils/tables.py pages: {[path.name for path in stale]}"
+
+
+def test_the_matrix_is_up_to_date(registry, repository):
+    """A table that was added or changed: `python utils/tables.py matrix`."""
+    page = (repository / "egs/README.md").read_text(encoding="utf-8")
+    assert page == matrix_page(registry, Stock(repository / "egs", local=False))

@@ -132,7 +132,19 @@ def test_what_a_row_needs_runs_before_it_and_its_failure_stops_the_row(bench, ca
 def test_a_row_that_needs_its_own_run_is_run_once(bench):
     bench.table.write_text(bench.table.read_text().replace(
         "    options: {width: 16}\n",
-        "    options: {width: 16}\n    needs: [{recipe: toy, config: first, options: "
-        "{width: 16}}, {recipe: toy, config: first}]\n"))
+        "    options: {width: 16}\n    needs: [{recipe: toy, config: first}, {recipe: toy, "
+        "config: first, options: {width: 16}}, {recipe: toy, config: broken}]\n"))
     assert bench.main("run", "p/t", "--rows", "wide") == 0
     assert bench.ran() == ["first 8 -", "first 16 -"]
+
+
+def test_runs_that_wait_for_each_other_end_in_words(bench, capsys):
+    first, wide = "{recipe: toy, config: first}", "{recipe: toy, config: broken}"
+    text = bench.table.read_text().replace(
+        "    options: {width: 16}\n",
+        f"    options: {{width: 16}}\n    needs: [{first}, {wide}]\n")
+    bench.table.write_text(text.replace("    hours: 4\n", f"    needs: [{wide}, {first}]\n")
+                           .replace("    hours: 2\n", f"    needs: [{wide}]\n"))
+    assert bench.main("run", "p/t", *bench.data()) == 1
+    assert "it waits for runs that wait for it" in capsys.readouterr().out
+    assert bench.ran() == []
