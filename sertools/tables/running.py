@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 import yaml
@@ -38,6 +39,7 @@ def run_table(table: Table, options: argparse.Namespace) -> int:
     Raises:
         ConfigError: nothing was started; every fault is listed.
     """
+    _check_slurm(options)
     extra = read_extra(options.further)
     data = data_folders(options)
     rows = options.rows.split(",") if options.rows else None
@@ -45,8 +47,9 @@ def run_table(table: Table, options: argparse.Namespace) -> int:
     told(table, found)
     if options.dry_run:
         for task in found.tasks:
-            print(task.run.command, *([f"--data_folder {data[task.run.recipe]}"]
-                                      if task.run.recipe in data else []), *extra.words)
+            where = data.get(task.run.recipe)
+            print(task.run.command, *([f"--data_folder {shlex.quote(str(where))}"]
+                                      if where else []), *extra.words)
         return 0
     gpus = tuple(options.gpus.split(",")) if options.gpus else ()
     jobs = options.jobs or len(gpus) or (len(found.tasks) if options.slurm else 1)
@@ -63,11 +66,19 @@ def run_table(table: Table, options: argparse.Namespace) -> int:
     return outcome.exit_code
 
 
+def _check_slurm(options: argparse.Namespace) -> None:
+    if options.slurm and options.gpus:
+        raise ConfigError("--gpus and --slurm: Slurm gives every job a GPU of its own; leave "
+                          "one of them out")
+    if not options.slurm and (options.partition or options.slurm_option):
+        raise ConfigError("--partition and --slurm-option are for --slurm")
+
+
 def data_folders(options: argparse.Namespace) -> dict[str, Path]:
     """Return recipe -> folder of its official release.
 
     Raises:
-        ConfigError: a folder is not there, a recipe does not exist, or the file cannot be read.
+        ConfigError: a recipe does not exist, or the file cannot be read.
     """
     given: dict[str, str] = {}
     if options.data:
@@ -81,12 +92,9 @@ def data_folders(options: argparse.Namespace) -> dict[str, Path]:
     given |= pairs("--data_folder", options.data_folder)
     problems = [f"{name}: there is no recipe egs/{name}" for name in given
                 if not (options.egs / name / "run.py").is_file()]
-    folders = {name: Path(value).expanduser() for name, value in given.items()}
-    problems += [f"{name}={path}: there is no such folder" for name, path in folders.items()
-                 if not path.is_dir()]
     if problems:
         raise ConfigError("these folders of data cannot be used", problems)
-    return folders
+    return {name: Path(value).expanduser() for name, value in given.items()}
 
 
 def pairs(option: str, words: list[str]) -> dict[str, str]:

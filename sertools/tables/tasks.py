@@ -160,9 +160,12 @@ def _unchanged(egs: Path, need: Run, extra: Extra) -> Run:
 
 
 def _lacking(egs: Path, runs: list[Run], data: dict[str, Path]) -> list[str]:
-    recipes = list(dict.fromkeys(run.recipe for run in runs if resolve(egs, run).needs_data))
-    return [f"{recipe}: where is its official release? --data_folder {recipe}=FOLDER"
-            for recipe in recipes if recipe not in data]
+    recipes = list(dict.fromkeys(run.recipe for run in runs
+                                 if run.recipe in data or resolve(egs, run).needs_data))
+    lacking = [f"{recipe}: where is its official release? --data_folder {recipe}=FOLDER"
+               for recipe in recipes if recipe not in data]
+    return lacking + [f"{recipe}={data[recipe]}: there is no such folder" for recipe in recipes
+                      if recipe in data and not data[recipe].is_dir()]
 
 
 def _task(egs: Path, run: Run, needs: list[Run], data: dict[str, Path], extra: Extra) -> Task:

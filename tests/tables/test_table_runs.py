@@ -57,6 +57,8 @@ def test_rows_and_options_are_passed_on_and_make_other_experiments(bench):
     (["--widht", "3"], "--widht: first.yaml has no such key; did you mean width?"),
     (["--exp-dir", "/tmp"], "--exp-dir: this is not passed on to rows"),
     (["--rows", "last"], "p/t has no row last"),
+    (["--slurm", "--gpus", "0"], "--gpus and --slurm"),
+    (["--partition", "gpu"], "are for --slurm"),
 ])  # fmt: skip
 def test_nothing_starts_when_something_is_wrong(bench, capsys, words, told):
     data = [] if not words or words[0] == "--data_folder" else bench.data()
@@ -108,6 +110,20 @@ def test_a_signal_saves_what_runs_and_the_same_command_goes_on(bench, number):
     (bench.toy / "wait-first").unlink()
     assert bench.main("run", "p/t", "--rows", "first,wide") == 0
     assert bench.ran()[1:] == ["first 8 -", "first 16 -"]
+
+
+def test_a_second_ctrl_c_stops_at_once(bench):
+    (bench.toy / "stuck").touch()
+    process = bench.start("run", "p/t", "--rows", "first")
+    wait_for(bench.toy / "ready-first")
+    process.send_signal(signal.SIGINT)
+    for line in iter(process.stdout.readline, "stopping: runs save and end\n"):
+        assert line, "it ended without a word"
+    process.send_signal(signal.SIGINT)
+    begun = time.monotonic()
+    out, _ = process.communicate(timeout=50)
+    assert process.returncode == 4 and time.monotonic() - begun < 30, out
+    assert "stopping at once" in out
 
 
 def test_what_a_row_needs_runs_before_it_and_its_failure_stops_the_row(bench, capsys):

@@ -1,7 +1,8 @@
 """A recipe whose only stage writes results.json at once; tests copy it as run.py.
 
 Files beside it steer it: `fail-<system>` makes a system fail, `wait-<system>` makes it wait until
-it is asked to stop, `meet` until two runs are there. `ran.txt` lists what ran, and on which GPU.
+it is asked to stop, `stuck` makes all wait longer, `meet` until two runs are there. `ran.txt`
+lists what ran, and on which GPU.
 """
 
 import os
@@ -29,6 +30,9 @@ def report(job):
         (HERE / f"ready-{job.system}").touch()
         wait_for(job.should_stop)
         raise Interrupted("saved after 3 steps")
+    if (HERE / "stuck").exists():
+        (HERE / f"ready-{job.system}").touch()
+        time.sleep(60)
     return [write_json(job.folder / "results.json", results(job))]
 
 
