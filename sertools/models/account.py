@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
 from sertools.errors import ConfigError
 from sertools.models import dimensional
+from sertools.models.config import EncoderConfig
 from sertools.models.distilled import Distiller
 from sertools.models.emotion2vec import Emotion2vec
 from sertools.models.encoder import SpeechEncoder
@@ -150,9 +151,19 @@ def size_of(encoder: nn.Module, seconds: float = 10.0) -> dict[str, Any]:
             at 16 kHz.
         seconds: length of the utterance that is counted; see `describe`.
     """
-    if isinstance(encoder, SpeechEncoder):  # anew, as a settled one holds cast matrices
-        with torch.device("meta"):
-            encoder = SpeechEncoder(encoder.config)
+    ours = isinstance(encoder, SpeechEncoder)
+    return dict(_size_by_config(encoder.config, seconds) if ours else _size(encoder, seconds))
+
+
+@lru_cache
+def _size_by_config(config: EncoderConfig, seconds: float) -> dict[str, Any]:
+    """Count an encoder that is made anew, as a settled one holds cast matrices."""
+    with torch.device("meta"):
+        encoder = SpeechEncoder(config)
+    return _size(encoder, seconds)
+
+
+def _size(encoder: nn.Module, seconds: float) -> dict[str, Any]:
     counted = describe(encoder, seconds)
     return {name: counted[name] for name in ("parameters", "macs_per_second", "seconds")}
 
