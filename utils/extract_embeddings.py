@@ -23,12 +23,10 @@ listed, the rest is done); 4: interrupted.
 from __future__ import annotations
 
 import argparse
-import errno
-import os
 import sys
 from pathlib import Path
 
-from sertools.data.script import run
+from sertools.data.script import device_named, run, writable
 from sertools.errors import ConfigError, DataError
 
 FORMATS = ("npy", "safetensors", "parquet")
@@ -84,7 +82,7 @@ def _extract(options: argparse.Namespace) -> None:
     from sertools.recipe.lock import Lock, described, holder
     from sertools.recipe.signals import Signals
 
-    device, faults = _device(options.device), Faults()
+    device, faults = device_named(options.device), Faults()
     records = gather(options.input, options.data_folder, faults)
     upstream = load_upstream(options.model)
     longest = upstream.max_seconds
@@ -101,7 +99,7 @@ def _extract(options: argparse.Namespace) -> None:
     }
     made = Options(layers, options.level, options.precision, options.compute, window,
                    options.overlap_seconds, options.batch_seconds, options.num_workers)
-    lock = Lock(_writable(options.out) / ".lock", "extract_embeddings.py")
+    lock = Lock(writable(options.out, "--out") / ".lock", "extract_embeddings.py")
     if not lock.acquire():
         raise ConfigError(f"{options.out} is in use by {described(holder(lock.path))}",
                           remedy="wait for that run, or name another folder with --out")
@@ -141,31 +139,6 @@ def _layers(text: str, num_layers: int) -> list[int] | None:
         raise ConfigError(f"--layer {text}: this model has the depths 0 to {num_layers}",
                           remedy="choose last, all, or some of them, each once: 4 or 0,4,8")
     return [int(name) for name in names]
-
-
-def _device(name: str):
-    import torch
-
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"--device {name} cannot be used here", [str(error).splitlines()[0]],
-                          "take auto, cpu, or what `python -m sertools doctor` lists") from error
-    return device
-
-
-def _writable(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except OSError as error:
-        raise ConfigError(f"--out {folder} cannot be written: {error.strerror}",
-                          remedy="name a folder on a disk that you may write") from error
-    return folder
 
 
 if __name__ == "__main__":

@@ -44,8 +44,13 @@ class Start:
     @property
     def prompts(self) -> list[str]:
         """Return all prompts that were learned."""
-        own = [text for texts in self.description["prompts"].values() for text in texts]
-        return self.description.get("trained_on", {}).get("prompts", own)
+        return learned_prompts(self.description)
+
+
+def learned_prompts(description: Mapping[str, Any]) -> list[str]:
+    """Return all prompts that a model was trained with, those of models before it included."""
+    own = [text for texts in description["prompts"].values() for text in texts]
+    return description.get("trained_on", {}).get("prompts", own)
 
 
 def find_start(place: str | Path, work: FoldWork) -> Start:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from sertools.data.tokens import Tokeniser, pad_tokens
+from sertools.data.tokens import SentencePieceTokeniser, Tokeniser, pad_tokens
 from sertools.errors import ConfigError
 from torch import Tensor
 
@@ -63,11 +63,13 @@ def unknown_tokens(
 
     Args:
         said: the prompts.
-        tokeniser: makes their tokens; special ones are not counted.
+        tokeniser: makes their tokens; special ones and spaces are not counted.
         learned: texts without which the tokens were never trained; None: the vocabulary is general,
             and only its own token for what it does not know counts.
     """
     special = set(tokeniser.encode(""))
+    if isinstance(tokeniser, SentencePieceTokeniser):
+        special.add(tokeniser.model.piece_to_id("\u2581"))  # a space by itself says nothing
     known = None if learned is None else {
         token for text in learned for token in tokeniser.encode(text)}
     counts = {}

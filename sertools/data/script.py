@@ -1,8 +1,10 @@
-"""What the small scripts over manifests share: exit codes, folders, backups."""
+"""What the small scripts share: exit codes, folders, backups, devices."""
 
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -74,3 +76,38 @@ def back_up(folder: Path, files: Iterable[Path]) -> Path:
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, copy)
     return target
+
+
+def device_named(name: str):
+    """Return the torch device of an option --device; auto is a GPU if there is one.
+
+    Raises:
+        ConfigError: it cannot be used here.
+    """
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"--device {name} cannot be used here", [str(error).splitlines()[0]],
+                          "take auto, cpu, or what `python -m sertools doctor` lists") from error
+    return device
+
+
+def writable(folder: Path, option: str) -> Path:
+    """Make a folder that an option names, if need be.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise ConfigError(f"{option} {folder} cannot be written: {error.strerror}",
+                          remedy="name a folder on a disk that you may write") from error
+    return folder
