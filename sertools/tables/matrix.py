@@ -7,8 +7,8 @@ from pathlib import Path
 from sertools.report.markdown import inline, render
 from sertools.report.tables import Table as Sheet
 from sertools.tables.data import Registry, Row, Run, Table
-from sertools.tables.pages import after, code
-from sertools.tables.render import GENERATED
+from sertools.tables.pages import after
+from sertools.tables.render import GENERATED, code
 from sertools.tables.status import Stock
 
 Place = tuple[Table, Row]

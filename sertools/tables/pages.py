@@ -14,7 +14,7 @@ from sertools.report.markdown import inline, render
 from sertools.report.tables import Table as Sheet
 from sertools.tables import cells
 from sertools.tables.data import Registry, Row, Run
-from sertools.tables.render import grid
+from sertools.tables.render import code, grid
 from sertools.tables.status import Stock
 from sertools.tables.view import View, view
 
@@ -111,11 +111,6 @@ def _commands(found: View, row: Row, recipe: str | None) -> str:
 def after(row: Row, runs: list[Run]) -> list[str]:
     """Return which runs a row needs before, as Markdown; those that are its own are known."""
     return [f"after {code(need.command)}" for need in row.needs if need not in runs]
-
-
-def code(command: str) -> str:
-    """Return a command as code that a cell of Markdown may hold."""
-    return f"`{command}`".replace("|", "\\|")
 
 
 def _elsewhere(found: View, recipe: str | None) -> list[str]:

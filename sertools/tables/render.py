@@ -77,8 +77,25 @@ def markdown(views: list[View], heading: str | None = None) -> str:
         parts += [f"* {inline(line)}" for line in cells.remarks(view)]
         told = cells.sources(view)
         parts += [f"* Sources: {inline('; '.join(told))}."] if told else []
-        parts += [render(sheet) for sheet in (details(view), runs(view)) if sheet.rows]
+        scores, made = details(view), runs(view)
+        parts += [render(scores)] if scores.rows else []
+        parts += [_with_code(made)] if made.rows else []
     return _joined(parts)
+
+
+def code(command: str) -> str:
+    """Return a command as code that a cell of Markdown may hold."""
+    return f"`{command}`".replace("|", "\\|")
+
+
+def _with_code(sheet: Sheet) -> str:
+    """Render a sheet whose second column holds commands."""
+    plain = Sheet(sheet.title, sheet.header, [[row[0], "", *row[2:]] for row in sheet.rows],
+                  sheet.words)
+    head, marks, *lines = render(plain).splitlines()
+    lines = [line.replace("|  |", f"| {code(row[1])} |", 1)
+             for line, row in zip(lines, sheet.rows, strict=True)]
+    return "\n".join([head, marks, *lines])
 
 
 def _joined(parts: list[str]) -> str:
