@@ -79,7 +79,7 @@ class UtteranceHead(LayerReader):
         dim: width D of a frame.
         num_outputs: classes, or affect dimensions.
         projection: width of the projection; None for none.
-        activation: `relu` after the projection, None for none.
+        activation: `relu` of every projected frame, `pooled_relu` of their average, None for none.
         dropout: share of the pooled values dropped in training.
         normalise: normalise every frame of every layer (no learned scale) before the sum.
         padding: `fixed`, or `released`: the projection's bias counts once per frame of the batch,
@@ -103,14 +103,15 @@ class UtteranceHead(LayerReader):
         padding: str = "fixed",
     ):
         super().__init__(num_layers, layers)
-        if activation not in (None, "relu"):
-            raise ConfigError(f"activation is {activation!r}", remedy="use relu or null")
+        if activation not in (None, "relu", "pooled_relu"):
+            raise ConfigError(f"activation is {activation!r}",
+                              remedy="use relu, pooled_relu or null")
         if projection is not None and (not isinstance(projection, int) or projection < 1):
             raise ConfigError(f"projection is {projection!r}",
                               remedy="give a width of 1 or more, or null for none")
         if not 0 <= dropout < 1:
             raise ConfigError(f"dropout is {dropout!r}", remedy="give 0 or more, less than 1")
-        linear = activation is None and not normalise
+        linear = activation != "relu" and not normalise
         if padding not in ("fixed", "released") or not (linear or padding == "fixed"):
             raise ConfigError(f"padding is {padding!r}, activation {activation}, normalise "
                               f"{normalise}", remedy="use padding fixed; released is for a head "
@@ -127,7 +128,7 @@ class UtteranceHead(LayerReader):
 
     @property
     def _linear(self) -> bool:
-        return self.activation is None and not self.normalise
+        return self.activation != "relu" and not self.normalise
 
     def forward(self, hidden: Tensor | Sequence[Tensor], lengths: Tensor) -> Tensor:
         """Return the outputs (B, num_outputs), float32 outside autocast.
@@ -144,6 +145,8 @@ class UtteranceHead(LayerReader):
                 pooled = pooled + surplus[:, None] * self.projection.bias
         else:
             pooled = self._frame_by_frame(layers, lengths)
+        if self.activation == "pooled_relu":
+            pooled = F.relu(pooled)
         return self.output(self.dropout(pooled))
 
     def _frame_by_frame(self, layers: list[Tensor], lengths: Tensor) -> Tensor:
@@ -163,7 +166,7 @@ class UtteranceHead(LayerReader):
         if self.normalise:
             layers = [F.layer_norm(layer, layer.shape[-1:]) for layer in layers]
         frames = self.projection(self.merge(layers))
-        return F.relu(frames) if self.activation else frames
+        return F.relu(frames) if self.activation == "relu" else frames
 
 
 def _depths(layers: str | int | Sequence[int], num_layers: int) -> list[int]:

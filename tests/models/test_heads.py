@@ -30,13 +30,14 @@ def superb(head, hidden, lengths):
         else:
             frames = layers[-1 if head.layers == "last" else head.layers]
         frames = head.projection(frames)
-        frames = frames.relu() if head.activation else frames
-        rows.append(head.output(frames.sum(0) / length))
+        frames = frames.relu() if head.activation == "relu" else frames
+        mean = frames.sum(0) / length
+        rows.append(head.output(mean.relu() if head.activation == "pooled_relu" else mean))
     return torch.stack(rows)
 
 
 @pytest.mark.parametrize("layers", ["weighted_sum", "last", 2, [-2, -1], [0, 1, 3], [3]])
-@pytest.mark.parametrize("activation", [None, "relu"])
+@pytest.mark.parametrize("activation", [None, "relu", "pooled_relu"])
 @pytest.mark.parametrize("normalise", [False, True])
 @pytest.mark.parametrize("projection", [6, None])
 def test_equals_the_definition(hidden, layers, activation, normalise, projection):
@@ -73,6 +74,7 @@ def test_pooled_frames_may_be_given_when_all_is_linear(hidden):
     one = torch.ones_like(LENGTHS)
     assert torch.allclose(head(pooled, one), head(hidden, LENGTHS), atol=1e-6)
     assert not UtteranceHead(4, 5, 3, activation="relu").linear_before_pooling
+    assert UtteranceHead(4, 5, 3, activation="pooled_relu").linear_before_pooling
 
 
 def test_a_device_that_keeps_the_padding_gives_the_same(hidden):
