@@ -19,8 +19,8 @@ def sound(path: Path, rate: int = 16000, channels: int = 1, seconds: float = 0.4
 
 
 def emodb(root: Path) -> None:
-    """Build three speakers, each with every emotion once."""
-    trees.emodb(root, {name: (1,) * 7 for name in ("03", "08", "09")}, sound)
+    """Build four speakers, each with every emotion once."""
+    trees.emodb(root, {name: (1,) * 7 for name in ("03", "08", "09", "10")}, sound)
 
 
 def ravdess(root: Path) -> None:

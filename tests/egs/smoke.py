@@ -6,6 +6,7 @@ run's own configuration, so that a new row needs nothing here.
 
 import functools
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from sertools.data.record import Record
 from sertools.recipe.config import Config
 from sertools.recipe.tree import UNFILLED
 from sertools.tables.data import Run
-from sertools.tables.recipes import recipe_of
+from sertools.tables.recipes import recipe_of, resolve
 
 Options = dict[str, Any]
 Path_ = tuple[str, ...]
@@ -53,6 +54,8 @@ BUILDERS = {
     "sertools.models.text.small_text": {"dim": 16},
     "sertools.models.emotion2vec.DecoderConfig": tiny_models.DECODER,
 }
+EXPERIMENT = re.compile(r"(?:\.\./([^/]+)/)?exp/([^/]+)(/.*)?")
+"""Recipe (none: the own one), experiment, and the rest of a path in one."""
 SOURCES = ("source", "start", "pretrained")
 """Last words of the keys that name weights."""
 
@@ -178,7 +181,7 @@ class Smoke:
             elif key in MOST and isinstance(value, int | float):
                 found[key] = min(value, MOST[key])
             elif path[-1] in SOURCES and isinstance(value, str) and value != UNFILLED:
-                found[key] = self._source(value, needs)
+                found[key] = self._source(run, value, needs)
             elif path[-1] in BUILDERS.get(kind_of(values, path), ()):
                 found[key] = BUILDERS[kind_of(values, path)][path[-1]]
         if found.get("pretrainer.updates") and "pretrainer.epochs" not in found:
@@ -194,16 +197,24 @@ class Smoke:
             found |= self._heard(values)
         return found
 
-    def _source(self, value: str, needs: tuple[Run, ...]) -> Path:
-        """Return a tiny encoder for a source, or what a run that is needed leaves."""
-        tag = value.partition("exp/")[2].partition("/")[0]
-        if tag and "/pretrain/" not in value:
-            made = [need for need in needs if tag.startswith(need.config)]
-            if not made:
-                raise LookupError(f"{value}: the row does not say which run it needs")
-            need = max(made, key=lambda need: len(need.config))
-            return next(self.run(need).folder.glob("fold*/seed*/train/best"))
-        return self.model(value)
+    def _source(self, run: Run, value: str, needs: tuple[Run, ...]) -> Path:
+        """Return a tiny encoder for a source, or the experiment that another run leaves."""
+        found = EXPERIMENT.fullmatch(value)
+        if not found or (found[3] or "").startswith("/pretrain/"):
+            return self.model(value)
+        return self.run(self._made(found[1] or run.recipe, found[2], needs)).folder
+
+    def _made(self, recipe: str, tag: str, needs: tuple[Run, ...]) -> Run:
+        """Return the run that makes an experiment: a needed one, or a configuration as it is."""
+        egs = self.repository / "egs"
+        for need in needs:
+            if need.recipe == recipe and resolve(egs, need).plan.places.tag == tag:
+                return need
+        names = [path.stem for path in egs.glob(f"{recipe}/hparams/*.yaml")]
+        near = [name for name in names if tag == name or tag.startswith(f"{name}_")]
+        if not near:
+            raise LookupError(f"egs/{recipe}/exp/{tag}: no configuration of that recipe makes it")
+        return Run(recipe, max(near, key=len))
 
     def _heard(self, values: dict) -> Options:
         """Return options that give a pretraining a few seconds of each corpus it names."""

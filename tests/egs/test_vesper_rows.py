@@ -11,6 +11,7 @@ from sertools.models.account import describe
 from sertools.models.encoder import SpeechEncoder
 from sertools.models.presets import preset_config
 from sertools.models.thinning import thinned_config
+from sertools.models.upstream import load_upstream
 from sertools.models.weights import load_encoder
 from sertools.objectives.emotion_masking import MaskRule, draw_masks, frame_energy
 from sertools.tables import Run
@@ -133,7 +134,7 @@ def check_head(smoke: Smoke, row: tuple[str, ...], unit: Path) -> None:
     assert ("layer_weights" in inner) == (not last)
     assert ("projection.weight" in inner) == ("transformer" not in row[0])
     if "upstream.source" in given and not last:
-        depth = load_encoder(smoke.model(given["upstream.source"])).num_layers
+        depth = load_upstream(smoke.model(given["upstream.source"])).num_layers
         assert len(inner["layer_weights"]) == depth + 1
 
 

@@ -192,7 +192,7 @@ EXPERIMENTS = (
     (r"^vesper\d", ours("vesper4", conv_dim=CONV, position_kernel=16, position_groups=4)),
     ("^emotion2vec_base", ours("emotion2vec_base", conv_dim=CONV)),
     ("^emotion2vec", ours("emotion2vec_small")),
-    ("^distilhubert", ours("distilhubert", 2, conv_dim=CONV, position_kernel=16,
+    ("^distilhubert", ours("distilhubert", 2, dim=16, conv_dim=CONV, position_kernel=16,
                            position_groups=4)),
     ("^distil", ours("emotion2vec_small", 2)),
 )
