@@ -1,6 +1,8 @@
 """GEmo-CLAP from one recipe to another: zero-shot and transfer, as a user types it."""
 
+import importlib.util
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from sertools.models.config import EncoderConfig
 from sertools.models.encoder import SpeechEncoder
 from sertools.models.weights import save_encoder
 
+UTILS = Path(__file__).resolve().parents[2] / "utils"
 SUBSET = ["--corpus.allow_subset", "true", "--corpus.min_seconds", 0.01]
 SHARED = ["anger", "disgust", "fear", "happiness", "neutral", "sadness"]
 RAVDESS = ["--folds.listed", '[["01"],["02"],["03"],["04"]]', "--folds.dev_groups", 1]
@@ -70,6 +73,26 @@ def test_zero_shot_covers_the_other_corpus_once_and_says_what_it_is(
     hashes = {json.loads(path.read_text())["sha256"]
               for path in exp.glob("fold*/seed1/train/best/best.json")}
     assert len(hashes) == 1
+
+
+    found = retrieve(recipes, target, exp, "--k", 3)
+    assert found["utterances"] == len(manifest)
+    predictions = [json.loads(line) for path in exp.glob("fold*/seed1/evaluate/test.jsonl")
+                   for line in path.read_text().splitlines()]
+    right = sum(said["prediction"] == said["reference"] for said in predictions)
+    assert found["utterance_recall@1"] == pytest.approx(right / len(manifest), abs=1e-9)
+
+
+def retrieve(recipes, name, exp, *more) -> dict:
+    """Evaluate the model of an experiment's first unit on the whole corpus with the script."""
+    spec = importlib.util.spec_from_file_location("retrieve", UTILS / "retrieve.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    manifest = next(recipes[name].glob("data/*shared/utts.json"))
+    assert module.main([str(word) for word in (
+        exp / "fold1" / "seed1", "--audio", manifest, "--evaluate", "--json", exp / "found.json",
+        "--data_folder", recipes[name].parents[1] / "data" / name, *more)]) == 0
+    return json.loads((exp / "found.json").read_text())
 
 
 @pytest.mark.slow

@@ -200,17 +200,38 @@ def test_every_kind_of_model_is_rebuilt(root, tmp_path, capsys, changes):
     assert found == pytest.approx(wanted, abs=2e-5)
 
 
-def test_long_recordings_are_heard_in_windows(small, root):
-    """The mean over windows is that over the whole but for frames near the seams."""
-    trained = load_trained(small[2], texts=False)
-    wave = torch.randn(1, 16000)
-    frames = trained.hearing(wave, torch.tensor([16000]))
-    pooled = frames.last[:, : int(frames.lengths[0])].mean(1)
-    trained.model.reader.layers = "last"
+def test_the_mean_over_windows_is_that_of_their_frames(root, tmp_path):
+    """An attentive pool too: the softmax over all windows together, by hand from their frames."""
+    _, _, best = train(root, tmp_path / "exp" / "kind", epochs=1, pool="attentive")
+    trained = load_trained(best, texts=False)
+    waves = [torch.randn(1, 8000) for _ in range(3)]
     with torch.no_grad():
-        levelled = (wave - wave.mean()) / torch.sqrt(wave.var(correction=0) + 1e-5)
-        wanted = trained.model.embed_audio(levelled, torch.tensor([16000]))
-    assert torch.allclose(trained.embed(pooled), wanted, atol=1e-5)
+        frames = torch.cat([trained.hearing(wave, torch.tensor([8000])).last[0] for wave in waves])
+        encoder = trained.model.encoders["audio"]
+        plain = torch.cat([encoder(wave, torch.tensor([8000])).last[0] for wave in waves])
+        shares = trained.model.attention.score(plain).softmax(0)
+        wanted = trained.model.audio_head((shares * plain).sum(0))
+    found = trained.embed(frames.mean(0)[None])[0]
+    assert torch.allclose(found, wanted / wanted.norm(), atol=1e-5)
+
+
+@pytest.mark.parametrize("freeze", [["text"], ["audio"]], ids=str)
+def test_what_was_frozen_comes_from_the_start(small, root, tmp_path, freeze):
+    """Neither the unit's file nor the fresh encoders have it: only the model before it."""
+    made, work, best = train(root, tmp_path / "exp" / "next", epochs=1, start=str(small[2]),
+                             normalise=True, freeze=freeze)
+    inputs = made._inputs(work, Ranks())
+    model = made._trained(work, made._task(work), inputs).model.eval()
+    trained = load_trained(best)
+    with torch.no_grad():
+        tokens = torch.tensor([inputs.tokeniser.encode("a low high voice")])
+        assert torch.allclose(trained.read(["a low high voice"]), model.embed_text(tokens))
+    old, new = model.state_dict(), trained.model.state_dict()
+    assert all(torch.equal(old[name], new[name]) for name in new)
+    description = read_json(best / "best.json")
+    write_json(best / "best.json", {**description, "start": None})
+    with pytest.raises(ConfigError, match="other frozen weights"):
+        load_trained(best)
 
 
 def test_what_cannot_be_used_is_said_at_once(small, root, capsys, tmp_path):
