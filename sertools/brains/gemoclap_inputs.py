@@ -196,6 +196,7 @@ class GemoClapInputs:
         return {
             "start": None if start is None else os.path.relpath(start.best, best),
             "encoder": self._encoder(best),
+            "upstream": self.features and self.features.cache.key["upstream"],
             "trained_on": trained_on(start, self.work, self._texts(), bool(given["epochs"])),
             "prompts": self.sentences[0], "attribute": attribute,
             "attribute_prompts": self.sentences[1] if len(self.sentences) > 1 else None,

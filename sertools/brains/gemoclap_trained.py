@@ -188,6 +188,10 @@ def load_trained(
     audio = upstream = depths = None
     if given["inputs"] == "features":
         upstream = _upstream(config, source, base)
+        if description.get("upstream") not in (None, upstream.identity):
+            raise ConfigError(f"{best} heard the features of another upstream",
+                              [f"now {upstream.origin.get('source', 'unknown')}"],
+                              "give back the upstream, or run the stages features and train again")
         depths = _depths(config.get("feature_layers"), upstream.num_layers + 1)
     else:
         audio = audio_encoder(given["audio"], source, given["freeze"], given["sample_rate"])

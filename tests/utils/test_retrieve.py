@@ -198,6 +198,11 @@ def test_every_kind_of_model_is_rebuilt(root, tmp_path, capsys, changes):
     wanted = dict(zip(ids, (vectors @ trained.classes["high"]).tolist(), strict=True))
     found = {each["id"]: each["cosine"] for each in read_json(tmp_path / "a.json")["high"]}
     assert found == pytest.approx(wanted, abs=2e-5)
+    if "features" in changes:
+        config = read_json(best.parents[3] / "config.json")
+        write_json(best.parents[3] / "config.json", {**config, "upstream": {**UPSTREAM, "seed": 6}})
+        with pytest.raises(ConfigError, match="another upstream"):
+            load_trained(best)
 
 
 def test_the_mean_over_windows_is_that_of_their_frames(root, tmp_path):
