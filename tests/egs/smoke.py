@@ -4,6 +4,7 @@ One fold, one seed, one epoch, few utterances, in this process. What is small fo
 run's own configuration, so that a new row needs nothing here.
 """
 
+import copy
 import functools
 import json
 import re
@@ -16,6 +17,7 @@ from typing import Any
 import numpy
 import soundfile
 import tiny_models
+import yaml
 from recipes import copy_recipe, run_here
 from releases import RELEASES
 from sertools.data.manifest import read_manifest, write_manifest
@@ -160,13 +162,24 @@ class Smoke:
 
     # ------------------------------------------------------------------------------- sizes
 
-    @functools.lru_cache(maxsize=1)  # noqa: B019  asked for several times, about one run
     def values(self, run: Run) -> dict:
         """Return the plain values of a run's configuration with its own options."""
-        recipe, texts = self.recipe(run.recipe), dict(run.options)
-        config = Config(recipe / f"hparams/{run.config}.yaml", texts, recipe)
-        assert not config.problems, config.problems
-        return config.values
+        values = copy.deepcopy(self._configured(run.recipe, run.config))
+        for name, text in run.options:
+            *above, last = name.split(".")
+            inner = functools.reduce(lambda found, key: found.setdefault(key, {}), above, values)
+            try:
+                inner[last] = yaml.safe_load(text)
+            except yaml.YAMLError:  # a sentence
+                inner[last] = text
+        return values
+
+    @functools.cache  # noqa: B019  lives as long as the tests
+    def _configured(self, name: str, config: str) -> dict:
+        recipe = self.recipe(name)
+        found = Config(recipe / f"hparams/{config}.yaml", {}, recipe)
+        assert not found.problems, found.problems
+        return found.values
 
     def small(self, run: Run, needs: tuple[Run, ...] = ()) -> Options:
         """Return the options that make a run small, beside or instead of its own."""
