@@ -1,4 +1,7 @@
-"""Every run of every table ends with a report, in a small form: no configuration can rot."""
+"""Every run of every table ends with a report, in a small form: no configuration can rot.
+
+By default one run of each configuration and of each option; all of them with -m "slow or not slow".
+"""
 
 import itertools
 from pathlib import Path
@@ -23,6 +26,16 @@ def runs_of(registry: Registry) -> dict[Run, tuple[Run, ...]]:
 RUNS = runs_of(read_registry(EGS))
 
 
+def first_of_each(runs: list[Run]) -> set[Run]:
+    """Return the first run of each configuration, and the first that gives each option key."""
+    found: dict[tuple[str, ...], Run] = {}
+    for run in runs:
+        found.setdefault((run.recipe, run.config), run)
+        for key, _ in run.options:
+            found.setdefault((key,), run)
+    return set(found.values())
+
+
 def name_of(run: Run) -> str:
     """Return what names a run; its first two words keep those together that share most."""
     return " ".join([run.recipe, run.config, *run.arguments[1:]])
@@ -34,8 +47,15 @@ def smoke(repository, tmp_path_factory) -> Smoke:
     return Smoke(repository, tmp_path_factory.mktemp("rows"))
 
 
-@pytest.mark.parametrize("run", [pytest.param(run, id=name_of(run)) for run in
-                                 sorted(RUNS, key=lambda run: (run.recipe, run.config))])
+ORDERED = sorted(RUNS, key=lambda run: (run.recipe, run.config))
+BY_DEFAULT = first_of_each(ORDERED)
+"""The other runs are `slow`."""
+
+
+@pytest.mark.parametrize("run", [
+    pytest.param(run, id=name_of(run), marks=() if run in BY_DEFAULT else pytest.mark.slow)
+    for run in ORDERED
+])  # fmt: skip
 def test_run_ends_with_its_report(smoke, run):
     outcome = smoke.run(run, RUNS[run])
     if outcome.results is None:  # its end is an encoder
