@@ -39,9 +39,11 @@ def equal(one: Outcome, other: Outcome) -> bool:
     return all(mine[name].equal(theirs[name]) for name in mine)
 
 
+@pytest.mark.slow
 def test_content_of_the_second_label_acts_in_small(smoke):
+    # Of the speakers in training one is a woman and one a man: there the row speaker equals sl.
     rows = {name: outcome_of(smoke, "small", name, "emodb")
-            for name in ("sl", "emo", "shuffled", "speaker", "row_normalised")}
+            for name in ("sl", "emo", "shuffled", "row_normalised")}
     names = list(rows)
     assert not [(a, b) for a in names for b in names if a < b and equal(rows[a], rows[b])]
 
