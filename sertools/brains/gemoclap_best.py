@@ -14,6 +14,7 @@ from sertools.brains.weights import digest
 from sertools.data.tokens import SentencePieceTokeniser, Tokeniser
 from sertools.errors import ConfigError, DataError
 from sertools.models.language_audio import LanguageAudio
+from sertools.models.weights.gemoclap import load_into
 from torch import Tensor, nn
 
 CLASSES, TOKENISER = "class_embeddings.safetensors", "tokeniser.model"
@@ -132,19 +133,22 @@ def load_classifier(
     return ClosedSet(model, read_classes(folder)[1]).eval()
 
 
-def load_start(folder: Path, description: Mapping[str, Any], model: nn.Module) -> None:
+def load_start(folder: Path, description: Mapping[str, Any], model: LanguageAudio) -> None:
     """Load the weights of a trained model into a fresh one of the same sizes.
 
     What was frozen when it was trained is not in its file, and must be in the fresh one already.
 
     Args:
-        folder: `best` of the trained model.
+        folder: `best` of the trained model, or a file of the public transcription.
         description: of it.
         model: the fresh one.
 
     Raises:
-        ConfigError: the model is of other sizes, or on top of other weights.
+        ConfigError: the model is of other sizes, or on top of other weights; the file is another.
     """
+    if folder.is_file():
+        load_into(model, folder)
+        return
     state, own = load_file(folder / FILES[0]), model.state_dict()
     problems = _differences(state, own)
     missing = sorted(set(own) - set(state) - _OPTIONAL)

@@ -4,6 +4,9 @@ A start is named by the folder `best` of a model, or by what lies above it: `tra
 (`exp/<tag>/fold<k>/seed<n>`), that of a fold, or an experiment, perhaps of another recipe. Where it
 leaves a choice, seed n takes seed n, or the first seed there is; and a fold takes the fold of its
 own name where the model was trained on the same corpus, else the first fold.
+
+It may also be a file of the public transcription, `fold_<k>_best.pth`. It says nothing of
+tokeniser, prompts and corpora: the tokeniser is then the trainer's own.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from sertools.brains.gemoclap_best import refuse_other_kinds
 from sertools.brains.work import FoldWork
 from sertools.data.record import Record
 from sertools.errors import DataError
-from sertools.files import read_json
+from sertools.files import read_json, sha256
 
 BELOW = ("", "best", "train/best")
 """Where `best` lies below a folder that names one model."""
@@ -32,6 +35,7 @@ class Start:
     """A trained model to begin with."""
 
     best: Path
+    """Its folder; of the public transcription the file."""
     description: dict[str, Any]
     words: str
     """Which model it is, without folders of this machine."""
@@ -65,6 +69,9 @@ def find_start(place: str | Path, work: FoldWork) -> Start:
         ConfigError: it is another kind of model.
     """
     place = Path(place)
+    if place.is_file():
+        about = {"tokeniser": None, "prompts": {}, "temperature": None, "sha256": sha256(place)}
+        return Start(place, about, f"{place.name}, a file of the public transcription")
     best = next((place / name for name in BELOW if (place / name / DESCRIPTION).is_file()), None)
     same = False
     if best is None:

@@ -69,13 +69,15 @@ def _named(value: Any, names: Collection[str]) -> Iterator[str]:
 def start_of(config: Mapping) -> str | None:
     """Return a hash over the models that the trainer's `start` names; None without one.
 
-    It is a model's folder, or one above: a unit, a fold, an experiment.
+    It is a model's folder, or one above: a unit, a fold, an experiment; or a file of weights.
     """
     trainer = config.get("trainer")
     start = trainer.get("start") if isinstance(trainer, Mapping) else None
     if not isinstance(start, str):
         return None
     place = Path(root(start, getattr(config, "recipe", Path())))
+    if place.is_file():
+        return content([place])
     above = ("", "best/", "train/best/", "seed*/train/best/", "fold*/seed*/train/best/")
     return content(sorted(path for each in above for path in place.glob(f"{each}*.safetensors")))
 
