@@ -53,6 +53,7 @@ class GemoClapInputs:
         self.features = None
         if given["inputs"] == "features":
             self.features = FeatureInputs(work, UtteranceHead, ranks)
+            _refuse_raw(self.features, given["layers"])
             self._table: dict[str, Tensor] | None = None
         else:
             self._readers = readers(reader, given["crop_prediction"])
@@ -224,3 +225,17 @@ class GemoClapInputs:
         return {"tokens": self.tokeniser.identity, "start": start,
                 "sentences": f"{derive(*self._texts()):016x}"}
 
+
+
+def _refuse_raw(features: FeatureInputs, layers: Any) -> None:
+    """Raise ConfigError if the final output is wanted, but the cache has raw layers.
+
+    Encoders with LayerNorm before their blocks have another one behind the last.
+    """
+    cached = features.cache.key.get("layers", "last")
+    if layers == "last" and cached != "last":
+        raise ConfigError(
+            "trainer.layers is last, the final output, but the feature cache has what lies between "
+            "the blocks, without the LayerNorm behind the last that some encoders have",
+            [f"cached: {', '.join(map(str, cached))}"],
+            "set feature_layers: last; or trainer.layers: -1 for the last that is cached")

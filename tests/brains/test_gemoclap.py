@@ -329,7 +329,15 @@ def test_a_start_on_top_of_other_frozen_weights_is_refused(work_of):
 # --- cached features, samplers, attributes -----------------------------------------------------
 
 
-@pytest.mark.parametrize("layers", ["last", "weighted_sum"])
+def test_layers_between_the_blocks_are_not_the_final_output(root, work_of):
+    work = work_of(features=next((root / "features").iterdir()))
+    with pytest.raises(ConfigError, match="feature cache") as caught:
+        toy.trainer(inputs="features", audio=None, layers="last").fit(work)
+    assert caught.value.problems == ["cached: 0, 1"]
+    assert "feature_layers: last" in caught.value.remedy
+
+
+@pytest.mark.parametrize("layers", [-1, "weighted_sum"])
 def test_cached_features_train_heads_and_text(root, work_of, layers):
     work = work_of(features=next((root / "features").iterdir()), data_folder=Path("nowhere"))
     made = toy.trainer(inputs="features", audio=None, layers=layers, epochs=20, batch=16)

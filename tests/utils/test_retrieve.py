@@ -185,7 +185,7 @@ def test_average_precision_with_equal_scores_is_that_of_scikit_learn():
 
 @pytest.mark.parametrize("changes", [
     {"pool": "attentive", "layers": "weighted_sum", "freeze": ["audio"]},
-    {"features": True, "audio": None, "inputs": "features"},
+    {"features": True, "audio": None, "inputs": "features", "layers": -1},
     {"features": True, "audio": None, "inputs": "features", "layers": "weighted_sum"},
 ], ids=str)
 def test_every_kind_of_model_is_rebuilt(root, tmp_path, capsys, changes):
