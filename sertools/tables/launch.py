@@ -191,10 +191,10 @@ class Launcher:
                 self.say(f"done in {(time.monotonic() - since) / 60:.1f} min: {task.run.command}")
             elif holder is not None:
                 self._skip(task, f"in use by {described(holder)}")
-            elif code == INTERRUPTED and self.signals:
+            elif self.signals and (code == INTERRUPTED or code < 0):  # < 0: not yet begun
                 self.outcome.skipped[task.run] = "stopped; everything is saved"
             else:
-                self._fail(task, f"exit code {code}: {last_line(task)}; log {task.log}")
+                self._fail(task, f"exit code {code}: {reason(task)}; log {task.log}")
 
     def _fail(self, task: Task, why: str) -> None:
         self.outcome.failed[task.run] = why
@@ -205,10 +205,16 @@ class Launcher:
         self.say(f"skipped: {task.run.command}: {why}")
 
 
-def last_line(task: Task) -> str:
-    """Return what a run said last."""
+def reason(task: Task) -> str:
+    """Return what a run said last: a line of its own, with the first fault listed below it."""
     try:
-        lines = task.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        text = task.log.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return "it said nothing"
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+        text = ""
+    text = text.rpartition(f" {task.run.command}\n")[2]
+    lines = [line for line in text.splitlines() if line.strip()]
+    head = next((n for n in reversed(range(len(lines))) if not lines[n].startswith(" ")), None)
+    if head is None:
+        return lines[-1].strip() if lines else "it said nothing"
+    below = lines[head + 1:head + 2]
+    return ": ".join([lines[head].strip(), *(line.strip().removeprefix("- ") for line in below)])

@@ -111,8 +111,16 @@ def _from_here(value: str, folder: Path) -> str:
 
 
 def faults(egs: Path, runs: list[Run]) -> list[str]:
-    """Return what is wrong with the text of runs: configurations, option keys, values."""
-    return [f"{run.command}: {problem}" for run in runs for problem in resolve(egs, run).problems]
+    """Return what is wrong with the text of runs: configurations, option keys, values.
+
+    What is wrong with several is told once, with the first of them.
+    """
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        for problem in resolve(egs, run).problems:
+            found.setdefault(problem, []).append(run)
+    return [f"{same[0].command}{f' and {len(same) - 1} more' if same[1:] else ''}: {problem}"
+            for problem, same in found.items()]
 
 
 def faults_of_many(egs: Path, runs: list[Run]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def run_table(table: Table, options: argparse.Namespace) -> int:
     data = data_folders(options)
     rows = options.rows.split(",") if options.rows else None
     found = todo(table, rows, Stock(options.egs), data, extra, lenient=options.dry_run)
-    told(table, found)
+    told(table, found, rows)
     if options.dry_run:
         for task in found.tasks:
             where = data.get(task.run.recipe)
@@ -52,6 +53,7 @@ def run_table(table: Table, options: argparse.Namespace) -> int:
                                       if where else []), *extra.words)
         return 0
     gpus = tuple(options.gpus.split(",")) if options.gpus else ()
+    _check_gpus(gpus)
     jobs = options.jobs or len(gpus) or (len(found.tasks) if options.slurm else 1)
     if jobs < 1 and found.tasks:
         raise ConfigError(f"--jobs {jobs}: a number of at least 1 is expected")
@@ -72,6 +74,24 @@ def _check_slurm(options: argparse.Namespace) -> None:
                           "one of them out")
     if not options.slurm and (options.partition or options.slurm_option):
         raise ConfigError("--partition and --slurm-option are for --slurm")
+
+
+def _check_gpus(gpus: tuple[str, ...]) -> None:
+    if not gpus:
+        return
+    number, numbered = gpus_here(), all(gpu.isdecimal() for gpu in gpus)
+    if not number or (numbered and "CUDA_VISIBLE_DEVICES" not in os.environ
+                      and max(map(int, gpus)) >= number):
+        raise ConfigError(f"--gpus {','.join(gpus)}: this machine has "
+                          f"{f'GPUs 0 to {number - 1}' if number else 'no GPU'}; nothing was "
+                          "started", remedy="leave --gpus out; --jobs says how many run at a time")
+
+
+def gpus_here() -> int:
+    """Return how many GPUs PyTorch sees."""
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def data_folders(options: argparse.Namespace) -> dict[str, Path]:
@@ -105,13 +125,20 @@ def pairs(option: str, words: list[str]) -> dict[str, str]:
     """
     wrong = [word for word in words if not all(word.partition("="))]
     if wrong:
-        raise ConfigError(f"{option}: KEY=VALUE is expected", wrong)
+        expected = "RECIPE=PATH" if option == "--data_folder" else "KEY=VALUE"
+        raise ConfigError(f"{option}: {expected} is expected", wrong)
     return dict(word.split("=", 1) for word in words)
 
 
-def told(table: Table, found: Todo) -> None:
+def told(table: Table, found: Todo, rows: list[str] | None = None) -> None:
     """Say how much there is to do."""
-    print(f"{table.name}: {len(found.tasks)} runs to make, {len(found.done)} done before")
+    number = len(found.tasks)
+    print(f"{table.name}: {number} {'run' if number == 1 else 'runs'} to make, "
+          f"{len(found.done)} done before")
+    kept = [row.name for row in table.rows if any(run.recipe in row.results
+                                                  for run in table.runs_of(row))]
+    if kept and rows is None:
+        print(f"results in the repository, made again with --rows: {', '.join(kept)}")
     for run, why in found.elsewhere.items():
         print(f"skipped: {run.command}: in use by {why}")
 

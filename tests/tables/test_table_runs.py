@@ -7,6 +7,7 @@ import time
 
 import pytest
 from sertools.recipe.lock import Lock
+from sertools.tables.status import Stock
 
 
 def wait_for(path, seconds=30):
@@ -33,12 +34,54 @@ def test_a_failed_row_is_told_and_the_others_go_on(bench, capfd):
     assert "0 runs to make, 3 done before" in capfd.readouterr().out
 
 
-def test_two_jobs_run_side_by_side_each_on_its_gpu(bench):
+def test_two_jobs_run_side_by_side_each_on_its_gpu(bench, monkeypatch):
+    monkeypatch.setattr("sertools.tables.running.gpus_here", lambda: 4)
     (bench.toy / "meet").touch()  # each waits for the other
     bench.table.write_text(bench.table.read_text().replace("options: {width: 16}",
                                                            "options: {width: 8}"))
     assert bench.main("run", "p/t", "--gpus", "0,3", *bench.data()) == 0
     assert sorted(bench.ran()) == ["broken 8 3", "first 8 0"]  # first and wide are one run
+
+
+def test_gpus_that_are_not_there_are_refused(bench, capsys, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for number, told in ((0, "this machine has no GPU"), (3, "this machine has GPUs 0 to 2")):
+        monkeypatch.setattr("sertools.tables.running.gpus_here", lambda number=number: number)
+        assert bench.main("run", "p/t", "--gpus", "0,3", *bench.data()) == 2
+        assert told in capsys.readouterr().err
+    assert bench.ran() == []
+
+
+def test_why_a_run_failed_is_told_in_its_own_words(bench, capsys):
+    (bench.toy / "fail-first").touch()
+    assert bench.main("run", "p/t", "--rows", "first") == 1
+    assert ("exit code 3: the toy is broken: one wheel is missing; buy one; log"
+            in capsys.readouterr().out)
+
+
+def test_a_run_that_is_stopped_before_it_listens_has_not_failed(bench):
+    from sertools.tables.launch import Launcher
+    from sertools.tables.tasks import todo
+
+    class Killed:
+        def poll(self):
+            return -signal.SIGTERM
+
+        def stop(self, at_once):
+            return True
+
+    tasks = todo(bench.the_table(), ["first"], Stock(bench.egs), {}).tasks
+    launcher = Launcher(tasks, say=lambda line: None,
+                        start=lambda task, gpu: os.kill(os.getpid(), signal.SIGTERM) or Killed())
+    outcome = launcher.run()
+    assert outcome.stopped and not outcome.failed and list(outcome.skipped) == [tasks[0].run]
+
+
+def test_a_fault_of_many_rows_is_told_once(bench, capsys):
+    assert bench.main("run", "p/t", "--rows", "first,wide", "--widht", "3") == 2
+    err = capsys.readouterr().err
+    assert err.count("has no such key") == 1
+    assert "first.yaml --widht 3 and 1 more: --widht: first.yaml has no such key" in err
 
 
 def test_rows_and_options_are_passed_on_and_make_other_experiments(bench):
@@ -53,7 +96,7 @@ def test_rows_and_options_are_passed_on_and_make_other_experiments(bench):
     ([], "toy: where is its official release? --data_folder toy=FOLDER"),
     (["--data_folder", "toys=."], "toys: there is no recipe egs/toys"),
     (["--data_folder", "toy=/nowhere"], "toy=/nowhere: there is no such folder"),
-    (["--data_folder", "toy"], "KEY=VALUE is expected"),
+    (["--data_folder", "toy"], "RECIPE=PATH is expected"),
     (["--widht", "3"], "--widht: first.yaml has no such key; did you mean width?"),
     (["--exp-dir", "/tmp"], "--exp-dir: this is not passed on to rows"),
     (["--rows", "last"], "p/t has no row last"),
