@@ -3,6 +3,7 @@
 
 python utils/tables.py list                                   every table: rows done and left
 python utils/tables.py show vesper/main                       published beside ours
+python utils/tables.py compare vesper/main vesper4 vesper12   is their difference one
 python utils/tables.py run vesper/main --data_folder iemocap=/corpora/IEMOCAP_full_release
 python utils/tables.py run vesper/main --rows vesper4 --gpus 0,1 --dry-run
 python utils/tables.py run vesper/main --smoke                does every row run, in a small form
@@ -17,6 +18,7 @@ import argparse
 import os
 import signal
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 
 from sertools.errors import ConfigError, UserError
@@ -27,6 +29,8 @@ from sertools.tables.published import VARIABLE, with_published
 from sertools.tables.status import Stock
 
 EGS = Path(__file__).resolve().parents[1] / "egs"
+WIDE = 110
+"""Columns from which a terminal holds all of `list`."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,10 +64,20 @@ def table_of(options: argparse.Namespace) -> Table:
     tables = registry_of(options).tables
     found = [table for table in tables if options.table in (table.name, table.file)]
     if len(found) != 1:
+        names = [table.name for table in found] or near(options.table, tables)
         raise ConfigError(f"{options.table}: there is no such table" if not found else
                           f"{options.table}: several papers have such a table",
-                          remedy=f"the tables are {', '.join(t.name for t in found or tables)}")
+                          remedy=(f"is it {' or '.join(names)}? " if names else "")
+                          + "`python utils/tables.py list` shows all")
     return found[0]
+
+
+def near(word: str, tables: list[Table]) -> list[str]:
+    """Return names of tables that look like a word."""
+    files = get_close_matches(word.rpartition("/")[2], [table.file for table in tables], 3)
+    names = get_close_matches(word, [table.name for table in tables], 3, 0.75)
+    names += [table.name for table in tables if table.file in files]
+    return list(dict.fromkeys(names))[:5]
 
 
 def check(options: argparse.Namespace) -> int:
@@ -80,30 +94,54 @@ def check(options: argparse.Namespace) -> int:
 
 def list_tables(options: argparse.Namespace) -> int:
     """Print one line per table."""
-    from sertools.report.terminal import print_tables
-    from sertools.tables.overview import listing
+    from sertools.report.terminal import print_tables, terminal_width
+    from sertools.tables.overview import LEGEND, listing, total
 
     registry = registry_of(options)
     papers = [paper for paper in registry.papers if options.paper in (None, paper.name)]
     if not papers:
         raise ConfigError(f"{options.paper}: there is no such paper", remedy="the papers are "
                           f"{', '.join(paper.name for paper in registry.papers)}")
-    tables = [table for paper in papers for table in paper.tables]
+    tables, stock = [table for paper in papers for table in paper.tables], Stock(options.egs)
     told = [f"{paper.name}: {paper.authors}: {paper.title}"
             + (f", arXiv {paper.arxiv}" if paper.arxiv else "") for paper in papers]
-    print_tables([listing(tables, Stock(options.egs))], told, [])
+    width = terminal_width()
+    print_tables([listing(tables, stock, narrow=width is not None and width < WIDE)],
+                 [total(tables, stock), LEGEND, "", *told], [])
     return 0
 
 
 def show(options: argparse.Namespace) -> int:
     """Print a table: published beside ours, then every score of ours and the runs."""
-    from sertools.report.terminal import print_tables
+    from sertools.report.terminal import print_tables, terminal_width
     from sertools.tables import cells, render
+    from sertools.tables.fit import fitted, sparse
     from sertools.tables.view import view
 
     found = view(table_of(options), Stock(options.egs))
-    sheets = [render.grid(found), render.details(found), render.runs(found)]
-    print_tables([sheet for sheet in sheets if sheet.rows], cells.remarks(found), [])
+    sheets = [sheet for sheet in (render.grid(found), render.details(found)) if sheet.rows]
+    width, made = terminal_width(), render.runs(found)
+    if width is not None:
+        sheets = [part for sheet in sheets for part in fitted(sparse(sheet), width)]
+    print_tables(sheets, cells.remarks(found), [])
+    print(*(["", *render.lines_of(made)] if made.rows else []), sep="\n")
+    return 0
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Say whether two rows differ: paired over speakers, for every corpus both are done on."""
+    from sertools.report.terminal import print_tables, terminal_width
+    from sertools.tables.against import against, remarks, sheet_of
+    from sertools.tables.fit import fitted
+
+    found = against(table_of(options), [options.first, options.second], Stock(options.egs),
+                    options.metric)
+    sheet, width = sheet_of(found), terminal_width()
+    sheets = fitted(sheet, width) if width is not None else [sheet]
+    print_tables(sheets if found.scores else [], remarks(found), [])
+    if not found.scores:
+        raise ConfigError(f"{options.first} and {options.second} cannot be compared yet",
+                          remedy="`show` says which runs are left")
     return 0
 
 
@@ -205,6 +243,11 @@ def parser() -> argparse.ArgumentParser:
     command("list", list_tables).add_argument("--paper", help="only this paper's")
     command("check", check)
     command("show", show).add_argument("table", help="paper/table")
+    each = command("compare", compare)
+    each.add_argument("table", help="paper/table")
+    each.add_argument("first", help="name of a row")
+    each.add_argument("second", help="name of the row that it is compared with")
+    each.add_argument("--metric", help="only this score, such as UA")
     run_options(command("run", run, epilog="Every other option goes to run.py."))
     each = command("write", write)
     each.add_argument("table", nargs="?", help="paper/table")

@@ -24,6 +24,12 @@ def is_narrow() -> bool:
     return console.is_terminal and console.width < _WIDE
 
 
+def terminal_width() -> int | None:
+    """Return the columns of the terminal that standard output is; None if it is none."""
+    console = Console()
+    return console.width if console.is_terminal else None
+
+
 def print_report(results: dict[str, Any], file: TextIO | None = None) -> None:
     """Print scores with intervals and chance, then how much of the experiment they cover."""
     names = results["experiment"]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from sertools.tables.data import Cell, Column
+from sertools.tables.data import Cell, Column, Row
 from sertools.tables.view import Entry, Ours, View
 
 UNKNOWN = "—"
 APART = "†"
+SMALL = "‡"
 USER = "*"
+
+
+def system(row: Row) -> str:
+    """Return a row's title, marked if it is a small model of our own."""
+    return f"{row.title} {SMALL}" if row.small else row.title
 
 
 def value(column: Column, number: float | None, digits: int | None = None) -> str:
@@ -90,10 +96,9 @@ def remarks(view: View) -> list[str]:
             apart.setdefault(entry.apart, [])
             if entry.row.title not in apart[entry.apart]:
                 apart[entry.apart].append(entry.row.title)
-    found += [f"{APART} not comparable, {why}: {', '.join(rows)}." for why, rows in apart.items()]
-    small = [row.title for row in view.rows if row.small]
-    if small:
-        found.append(f"Small models of this project, not the paper's: {'; '.join(small)}.")
+    found += [f"{APART} not comparable, {why}: {'; '.join(rows)}." for why, rows in apart.items()]
+    if any(row.small for row in view.rows):
+        found.append(f"{SMALL} small models of this project, not comparable with published values.")
     if any(entry.published and entry.published.user for entry in view.entries.values()):
         found.append(f"{USER} added by the user.")
     if any(entry.ours and not entry.column.computed for entry in view.entries.values()):

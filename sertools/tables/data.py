@@ -68,6 +68,8 @@ class Column:
     computed: str | None = None
     """One of `COMPUTED`."""
     digits: int = 2
+    own: bool = False
+    """Whether its values are this project's, made by no run: nothing here is published."""
 
     @property
     def scale(self) -> float:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from sertools.report.tables import Table as Sheet
-from sertools.tables.data import Row, Table
+from sertools.tables.data import Row, Run, Table
 from sertools.tables.status import Stock
 from sertools.tables.view import view
+
+LEGEND = ("rows: done / all that have a command; cells: published values known / all; GPU h: our "
+          "estimate for what is left.")
 
 
 def rows_done(table: Table, stock: Stock) -> tuple[list[Row], list[Row]]:
@@ -18,25 +21,61 @@ def rows_done(table: Table, stock: Stock) -> tuple[list[Row], list[Row]]:
     return done, left
 
 
-def hours_left(table: Table, stock: Stock) -> tuple[float, int]:
-    """Return the GPU hours that runs that are left take, and of how many that is not known."""
-    hours: dict = {}
-    for row in table.rows:
-        hours |= {run: row.hours for run in table.runs_of(row) if stock.left(row, run)}
-    known = [value for value in hours.values() if value is not None]
-    return sum(known), len(hours) - len(known)
+def same(run: Run) -> tuple:
+    """Return what alike runs share, in whatever order their options stand."""
+    return run.recipe, run.config, frozenset(run.options)
 
 
-def listing(tables: list[Table], stock: Stock) -> Sheet:
-    """Return one line per table."""
-    header = ["table", "title", "no.", "rows done", "left", "cells known", "unknown",
-              "GPU hours left"]
-    sheet = Sheet("Tables", header, words=2)
+def hours_left(tables: list[Table], stock: Stock) -> tuple[float, int]:
+    """Return the GPU hours of runs that are left, and of how many they are not known.
+
+    A run that rows or tables share counts once, with the largest of their estimates.
+    """
+    hours: dict[tuple, float | None] = {}
+    for table in tables:
+        for row in table.rows:
+            for run in table.runs_of(row):
+                if stock.left(row, run):
+                    known = [each for each in (row.hours, hours.get(same(run)))
+                             if each is not None]
+                    hours[same(run)] = max(known, default=None)
+    return (sum(value for value in hours.values() if value is not None),
+            sum(value is None for value in hours.values()))
+
+
+def total(tables: list[Table], stock: Stock) -> str:
+    """Return a sentence on all tables; a run that tables share counts once."""
+    runs, done, needs = set(), set(), set()
+    for table in tables:
+        for row in table.rows:
+            for run in table.runs_of(row):
+                runs.add(same(run))
+                if not stock.left(row, run):
+                    done.add(same(run))
+            needs |= {same(need) for need in row.needs}
+    more = len(needs - runs)
+    before = f", and {more} that make what they start from" if more else ""
+    return (f"Total: {len(tables)} tables, {len(runs)} different runs{before}; {len(done)} done, "
+            f"{len(runs - done)} left, {_hours(*hours_left(tables, stock))} GPU hours. A run that "
+            "tables share counts once.")
+
+
+def _hours(hours: float, open_: int) -> str:
+    return f"{hours:,.6g}" + (f" + {open_} unknown" if open_ else "")
+
+
+def listing(tables: list[Table], stock: Stock, narrow: bool = False) -> Sheet:
+    """Return one line per table; a narrow one without the papers' numbers."""
+    sheet = Sheet("Tables", ["table", "title", "no.", "rows", "cells", "GPU h"], words=2)
     for table in tables:
         done, left = rows_done(table, stock)
         known, unknown = view(table, stock, count=False).known()
-        hours, open_ = hours_left(table, stock)
-        more = f" and {open_} unknown" if open_ else ""
-        sheet.rows.append([table.name, table.title, table.number or "–", str(len(done)),
-                           str(len(left)), str(known), str(unknown), f"{hours:g}{more}"])
+        sheet.rows.append([
+            table.name, table.title, table.number or "–",
+            f"{len(done)} / {len(done) + len(left)}" if done or left else "–",
+            f"{known} / {known + unknown}" if known + unknown else "–",
+            _hours(*hours_left([table], stock))])
+    if narrow:
+        sheet = Sheet(sheet.title, [*sheet.header[:2], *sheet.header[3:]],
+                      [[*row[:2], *row[3:]] for row in sheet.rows], words=2)
     return sheet

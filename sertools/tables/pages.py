@@ -76,7 +76,7 @@ def section(found: View, recipe: str | None) -> str:
         parts[0] = parts[0].replace("\0", commands[row.name] or cells.UNKNOWN, 1)
     if found.table.transposed and any(commands.values()):
         lines = ["| system | command |", "| :-- | :-- |"]
-        lines += [f"| {inline(row.title)} | {commands[row.name]} |" for row in found.rows
+        lines += [f"| {inline(cells.system(row))} | {commands[row.name]} |" for row in found.rows
                   if commands[row.name]]
         parts.append("\n".join(lines))
     remarks = [*cells.remarks(found), *_elsewhere(found, recipe)]

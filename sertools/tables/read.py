@@ -20,7 +20,8 @@ PROTOCOLS = ("clean", "paper")
 PAPER = ("title", "authors", "arxiv", "system")
 TABLE = ("title", "number", "kind", "protocol", "published_protocol", "transposed", "note",
          "columns", "rows")
-COLUMN = ("name", "title", "recipe", "metric", "part", "options", "computed", "published", "digits")
+COLUMN = ("name", "title", "recipe", "metric", "part", "options", "computed", "published", "own",
+          "digits")
 ROW = ("name", "title", "config", "options", "per_recipe", "preset", "hours", "small", "results",
        "needs", "note", "cells")
 CELL = ("value", "source", "std", "protocol", "note")
@@ -114,10 +115,13 @@ class _Reader:
         recipe = self._optional(path, values, "recipe")
         metric = self._optional(path, values, "metric")
         computed = values.get("computed")
-        ways = (computed is not None) + (recipe is not None) + self._flag(path, values, "published")
+        own = self._flag(path, values, "own")
+        ways = (computed is not None) + (recipe is not None) + own
+        ways += self._flag(path, values, "published")
         if ways != 1 or (recipe is None) != (metric is None):
             self.source.fault(path, "either recipe and metric, or computed, or published: true "
-                              "(nothing here makes it) is expected")
+                              "(nothing here makes it), or own: true (ours, made by no run) is "
+                              "expected")
         if computed is not None:
             self.source.choice((*path, "computed"), computed, COMPUTED)
         if metric and not METRIC.fullmatch(metric):
@@ -129,7 +133,7 @@ class _Reader:
         few = 3 if (metric or "").startswith("CCC") else 1 if computed == "macs" else 2
         digits = self._optional(path, values, "digits", "number", least=0)
         return Column(name, title, recipe, metric, self._optional(path, values, "part"), options,
-                      computed, few if digits is None else int(digits))
+                      computed, few if digits is None else int(digits), own)
 
     def _named(self, path: Keys, values: dict) -> tuple[str, str]:
         name = self._optional(path, values, "name", name=True)
@@ -150,7 +154,9 @@ class _Reader:
         if self.protocol != "clean" and configs:
             options = (("protocol", self.protocol), *options)
         each = source.mapping((*path, "per_recipe"), values.get("per_recipe") or {})
-        for recipe in set(each) - set(configs):
+        told = values.get("config")
+        told = dict.fromkeys(self._recipes()) if isinstance(told, str) else told or {}
+        for recipe in (recipe for recipe in each if recipe not in told):
             source.fault((*path, "per_recipe", recipe), "this row has no command there")
         per = {recipe: read_options(source, (*path, "per_recipe", recipe), inner or {})
                for recipe, inner in each.items()}

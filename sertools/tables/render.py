@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Iterator
 
 from sertools.report.markdown import inline, render
 from sertools.report.tables import Table as Sheet
 from sertools.tables import cells
+from sertools.tables.data import Row, Run
 from sertools.tables.view import View
 
 FORMATS = ("markdown", "latex", "csv")
@@ -26,7 +28,7 @@ def title(view: View) -> str:
 def grid(view: View) -> Sheet:
     """Return systems by columns, published and ours in one cell; turned if the table is."""
     header = ["system", *(column.title for column in view.columns)]
-    rows = [[row.title, *(cells.both(view.entries[row.name, column.name])
+    rows = [[cells.system(row), *(cells.both(view.entries[row.name, column.name])
                           for column in view.columns)] for row in view.rows]
     if view.table.transposed:
         header, *rows = [list(line) for line in zip(header, *rows, strict=True)]
@@ -35,38 +37,74 @@ def grid(view: View) -> Sheet:
 
 
 def details(view: View) -> Sheet:
-    """Return one line per cell that has a score of ours."""
+    """Return one line per cell that has a score of ours, without columns that say nothing.
+
+    What is counted is there only where a published value stands beside it.
+    """
     header = ["system", "column", "published", "ours [95 %]", "over folds", "std over seeds",
               "difference", "from"]
     sheet = Sheet("Ours beside the published", header, words=2)
     for entry in view.entries.values():
         ours, column = entry.ours, entry.column
-        if ours is None:
+        if ours is None or (column.computed and entry.published is None):
             continue
         origin = "counted" if column.computed else "repository" if ours.committed else "here"
         sheet.rows.append([
-            entry.row.title, column.title, cells.published(column, entry.published),
+            cells.system(entry.row), column.title, cells.published(column, entry.published),
             cells.score(column, ours), cells.spread(column, ours.fold_mean, ours.fold_std),
             cells.value(column, ours.seed_std), cells.difference(entry), origin])
-    return sheet
+    return _without_silent(sheet)
+
+
+def _without_silent(sheet: Sheet) -> Sheet:
+    kept = [n for n in range(len(sheet.header))
+            if n < sheet.words or any(row[n] != cells.UNKNOWN for row in sheet.rows)]
+    return Sheet(sheet.title, [sheet.header[n] for n in kept],
+                 [[row[n] for n in kept] for row in sheet.rows], sheet.words)
 
 
 def runs(view: View) -> Sheet:
-    """Return one line per run: how it stands, its command, the systems that it is for."""
+    """Return how the runs stand; a command that recipes share is there once for each state."""
     sheet = Sheet("Runs", ["state", "command", "for", "left"], words=4)
-    needs = {need: row.title for row in view.rows for need in row.needs}
-    for need, row_title in needs.items():
-        state = view.stock.standing(need)
-        sheet.rows.append([state.state, need.command, f"before {row_title}", state.why or ""])
-    for run in view.runs():
-        rows = dict.fromkeys(e.row.title for e in view.entries.values() if e.run == run)
-        standing = view.stock.standing(run)
-        kept = any(run.recipe in e.row.results for e in view.entries.values() if e.run == run)
-        state = "in repository" if kept and standing.state != "done" else standing.state
-        sheet.rows.append([state, run.command, "; ".join(rows), standing.why or ""])
+    recipes: dict[tuple[str, ...], list[str]] = {}
+    for run, state, rows, why in _standings(view):
+        recipes.setdefault((state, run.inside, rows, why), []).append(run.recipe)
+    for (state, inside, rows, why), same in recipes.items():
+        folder = same[0] if len(same) == 1 else f"{{{','.join(same)}}}"
+        sheet.rows.append([state, f"cd egs/{folder} && {inside}", rows, why])
     if not any(row[3] for row in sheet.rows):
         sheet = Sheet(sheet.title, sheet.header[:3], [row[:3] for row in sheet.rows], words=3)
     return sheet
+
+
+def _standings(view: View) -> Iterator[tuple[Run, str, str, str]]:
+    """Yield every run with its state, whom it is for, and what is left."""
+    needs: dict[Run, list[Row]] = {}
+    for row in view.rows:
+        for need in row.needs:
+            needs.setdefault(need, []).append(row)
+    for need, rows in needs.items():
+        standing = view.stock.standing(need)
+        wanted = any(view.stock.left(row, run) for row in rows for run in view.table.runs_of(row))
+        state = standing.state if wanted or standing.state != "missing" else "not needed"
+        yield need, state, f"before {'; '.join(map(cells.system, rows))}", standing.why or ""
+    for run in view.runs():
+        entries = [entry for entry in view.entries.values() if entry.run == run]
+        rows = dict.fromkeys(cells.system(entry.row) for entry in entries)
+        standing = view.stock.standing(run)
+        kept = any(run.recipe in entry.row.results for entry in entries)
+        state = "in repository" if kept and standing.state != "done" else standing.state
+        yield run, state, "; ".join(rows), standing.why or ""
+
+
+def lines_of(sheet: Sheet) -> list[str]:
+    """Return runs as lines of text; a command is on one line, to be copied."""
+    found = ["Runs (a command in egs/{a,b} is one for each of these folders)" if any(
+        "&&" in row[1] and "{" in row[1].split("&&")[0] for row in sheet.rows) else "Runs"]
+    for state, command, rows, *why in sheet.rows:
+        left = f" ({why[0]})" if why and why[0] else ""
+        found += [f"  {state}{left}: {rows}", f"      {command}"]
+    return found
 
 
 def markdown(views: list[View], heading: str | None = None) -> str:
@@ -104,7 +142,7 @@ def _joined(parts: list[str]) -> str:
 
 
 SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-           "—": "---", "–": "--", "−": "$-$", "±": r"$\pm$", "†": r"\dag{}",
+           "—": "---", "–": "--", "−": "$-$", "±": r"$\pm$", "†": r"\dag{}", "‡": r"\ddag{}",
            **{character: f"\\{character}" for character in "&%$#_{}"}}
 
 

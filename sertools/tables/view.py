@@ -58,7 +58,7 @@ class Entry:
     @property
     def unknown(self) -> bool:
         """Return whether a paper has a value here that is not known; it has none of our own."""
-        return self.published is None and not self.row.small
+        return self.published is None and not self.row.small and not self.column.own
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class View:
     def known(self) -> tuple[int, int]:
         """Return how many published values are known, and how many are not."""
         entries = self.entries.values()
-        return (sum(entry.published is not None for entry in entries),
+        return (sum(entry.published is not None and not entry.column.own for entry in entries),
                 sum(entry.unknown for entry in entries))
 
     def runs(self, recipe: str | None = None) -> list[Run]:

@@ -60,19 +60,57 @@ def test_ours_stand_beside_the_published(made, capsys):
     assert ["Others' system, 50 %", "66.25 ± 1.50", "—"] in lines
     assert "—: of 8 published values 5 are unknown." in out
     assert "† not comparable, published with the protocol paper, ours with clean: Broken." in out
-    assert "done   cd egs/toy && python run.py hparams/first.yaml --width 16  First, wide" in out
+    assert ("  done: First, wide\n      cd egs/toy && python run.py hparams/first.yaml --width 16\n"
+            in out), "a command is on one line, to be copied"
 
 
 def test_list_counts_rows_cells_and_hours(bench, capsys):
     def line():
         capsys.readouterr()
         assert bench.main("list", "--paper", "p") == 0
-        return capsys.readouterr().out.splitlines()[2].split()[-6:]
+        out = capsys.readouterr().out
+        return re.split(r"  +", out.splitlines()[2])[2:], out
 
-    assert line() == ["2", "0", "3", "3", "5", "7"]
+    cells, out = line()
+    assert cells == ["2", "0 / 3", "3 / 8", "7"]
+    assert ("Total: 1 tables, 3 different runs; 0 done, 3 left, 7 GPU hours." in out)
+    text = bench.table.read_text().replace("title: Toys", "title: Again")
+    (bench.papers / "p/u.yaml").write_text(text.replace("{width: 16}", "{width: 24}"))
     bench.main("run", "p/t", "--rows", "first")
-    assert line() == ["2", "1", "2", "3", "5", "5"]
+    cells, out = line()
+    assert cells == ["2", "1 / 3", "3 / 8", "5"]
+    assert ("Total: 2 tables, 4 different runs; 1 done, 3 left, 6 GPU hours." in out), (
+        "what tables share counts once: broken 4, wide 1 and 1")
     assert bench.main("list", "--paper", "q") == 2
+
+
+def test_values_of_our_own_are_not_counted_as_published(bench):
+    text = bench.table.read_text().replace("rows:\n", "  - {name: share, title: Share, own: true}"
+                                           "\nrows:\n", 1)
+    bench.table.write_text(text.replace("      ua: {value: 70.5",
+                                        "      share: {value: 0.5, source: drawn here}\n"
+                                        "      ua: {value: 70.5"))
+    found = view(bench.the_table(), Stock(bench.egs))
+    assert found.entries["first", "share"].published.value == 0.5
+    assert found.known() == (3, 5), "as without it"
+
+
+def test_a_command_that_recipes_share_is_told_once(bench, capsys):
+    shutil.copytree(bench.toy, bench.egs / "doll")
+    text = bench.table.read_text().replace(
+        "rows:\n", "  - {name: doll, title: Doll, recipe: doll, metric: UA}\nrows:\n", 1)
+    bench.table.write_text(text)
+    assert bench.main("show", "p/t") == 0
+    out = capsys.readouterr().out
+    assert out.count("hparams/first.yaml --width 16") == 1
+    assert "cd egs/{toy,doll} && python run.py hparams/first.yaml --width 16" in out
+    bench.main("run", "p/t", "--rows", "first")
+    capsys.readouterr()
+    shutil.rmtree(bench.egs / "doll/exp")
+    bench.main("show", "p/t")
+    out = capsys.readouterr().out
+    assert "  done: First\n      cd egs/toy && python run.py hparams/first.yaml\n" in out
+    assert "  missing: First\n      cd egs/doll && python run.py hparams/first.yaml\n" in out
 
 
 def test_counted_columns_are_compared(bench, capsys):
@@ -160,8 +198,10 @@ def test_the_matrix_says_what_is_done_and_left(bench, capsys):
     assert bench.main("matrix", "--check") == 1
     assert bench.main("matrix") == 0 and bench.main("matrix", "--check") == 0
     text = (bench.egs / "README.md").read_text()
-    assert "| corpus | Toy & sons |" in text and "| [toy](toy/README.md) | 0 / 3 |" in text
-    assert ("| First, wide | p/t | `python run.py hparams/first.yaml --width 16` | left |") in text
+    assert "| corpus | Toy & sons |" in text and "| [toy](#toy) | 0 / 3 |" in text
+    assert ("* left: **First, wide** (p/t)<br>`python run.py hparams/first.yaml --width 16`"
+            ) in text
+    assert "| p/t | 2 | Toys, 100 % wood | 4 | 0 / 3 | toy |" in text
     bench.main("run", "p/t", "--rows", "first")
     assert bench.main("matrix", "--check") == 0
     assert bench.main("matrix", "--local", "--out", bench.root / "m.md") == 0
@@ -171,6 +211,8 @@ def test_the_matrix_says_what_is_done_and_left(bench, capsys):
 def test_unknown_names_and_options_are_refused_in_words(bench, capsys):
     assert bench.main("show", "p/u") == 2
     assert "p/u: there is no such table" in capsys.readouterr().err
+    assert bench.main("show", "p/tt") == 2
+    assert "is it p/t?" in capsys.readouterr().err
     assert bench.main("show", "t", "--colour") == 2
     assert "these options are unknown: --colour" in capsys.readouterr().err
     assert bench.main("show", "t") == 0, "a table's own name is enough where it is one's alone"

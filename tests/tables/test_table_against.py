@@ -1,0 +1,71 @@
+"""Two rows of a table compared on the same utterances."""
+
+import json
+
+import pytest
+from sertools.scoring.predictions import Prediction, write_predictions
+
+CLASSES = ["joy", "rage", "calm"]
+
+
+def predicted(bench, tag, right, seeds=(1,), protocol="clean"):
+    """Put predictions beside the results of a toy's run; `right` utterances of four are right."""
+    folder = bench.toy / "exp" / tag
+    path, units = folder / "report/results.json", []
+    for seed in seeds:
+        for fold, speakers in (("1", "ab"), ("2", "cd")):
+            truth = ["joy", "rage", "joy", "rage"]
+            write_predictions(
+                folder / f"fold{fold}/seed{seed}/evaluate/test.jsonl",
+                [Prediction(f"{speaker}{n}", speaker, truth[n],
+                            truth[n] if n < right else "calm", None)
+                 for speaker in speakers for n in range(4)])
+            units.append({"fold": fold, "seed": seed})
+    results = json.loads(path.read_text())
+    results["protocol"]["protocol"] = protocol
+    path.write_text(json.dumps(results | {"units": units, "classes": CLASSES}))
+
+
+@pytest.fixture
+def made(bench):
+    assert bench.main("run", "p/t", *bench.data()) == 0
+    return bench
+
+
+def test_a_difference_is_one_or_none_is_shown(made, capsys):
+    predicted(made, "first", 4)
+    predicted(made, "first_width=16", 2)
+    predicted(made, "broken", 2)
+    capsys.readouterr()
+    assert made.main("compare", "p/t", "first", "wide") == 0
+    out = capsys.readouterr().out
+    # joy and rage: 4 of 4 against 2 of 4 right, the same for each of four speakers
+    assert "First minus First, wide" in out
+    assert "50.00" in out and "[50.0, 50.0]" in out and "higher" in out and "4 speakers" in out
+    assert made.main("compare", "p/t", "wide", "first", "--metric", "UA") == 0
+    assert "lower" in capsys.readouterr().out
+    assert made.main("compare", "p/t", "wide", "broken") == 0
+    assert "no difference shown" in capsys.readouterr().out
+
+
+def test_what_cannot_be_compared_is_told(made, capsys):
+    predicted(made, "first", 4)
+    predicted(made, "first_width=16", 2, protocol="paper")
+    for words, told in [
+            (["first", "wide"], "toy: left out, the protocols are clean and paper"),
+            (["first", "others"], "toy: left out, others has no command there"),
+            (["first", "last"], "p/t has no row last"),
+            (["first", "first"], "a row is not compared with itself"),
+            (["first", "wide", "--metric", "WA"], "p/t has no column of WA"),
+    ]:
+        capsys.readouterr()
+        assert made.main("compare", "p/t", *words) == 2
+        assert told in "".join(capsys.readouterr()), words
+
+
+def test_holm_of_three_by_hand():
+    from sertools.tables.against import Against, Paired
+
+    scores = tuple(Paired(None, 0.1, 0, 1, p, "") for p in (0.04, 0.01, None, 0.03))
+    assert Against((None, None), scores, {}).adjusted() == pytest.approx(
+        [0.06, 0.03, None, 0.06])
