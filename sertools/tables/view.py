@@ -86,7 +86,7 @@ class View:
 
 def view(table: Table, stock: Stock, keep: Callable[[Column], bool] = lambda column: True,
          count: bool = True) -> View:
-    """Look up all cells of a table.
+    """Look up all cells of a table; small models that these columns know nothing of are left out.
 
     Args:
         table: the table.
@@ -97,7 +97,12 @@ def view(table: Table, stock: Stock, keep: Callable[[Column], bool] = lambda col
     columns = tuple(column for column in table.columns if keep(column))
     entries = {(row.name, column.name): _entry(table, row, column, stock, count)
                for row in table.rows for column in columns}
-    return View(table, table.rows, columns, entries, stock)
+    silent = {row.name for row in table.rows if row.small and not any(
+        entries[row.name, column.name].run or entries[row.name, column.name].ours
+        for column in columns)}
+    rows = tuple(row for row in table.rows if row.name not in silent)
+    entries = {names: entry for names, entry in entries.items() if names[0] not in silent}
+    return View(table, rows, columns, entries, stock)
 
 
 def _entry(table: Table, row: Row, column: Column, stock: Stock, count: bool) -> Entry:

@@ -117,7 +117,7 @@ def test_a_users_values_are_added_and_marked(bench, tmp_path, capsys, monkeypatc
     monkeypatch.setenv("SERTOOLS_PUBLISHED", str(file))
     assert bench.main("list") == 0
     line = capsys.readouterr().out.splitlines()[2]
-        assert line.split()[-4:] == ["4", "/", "8", "7"], "cells known of all; hours left"
+    assert line.split()[-4:] == ["4", "/", "8", "7"], "cells known of all; hours left"
 
 
 def test_a_users_value_must_not_contradict(bench, tmp_path, capsys):

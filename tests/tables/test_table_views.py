@@ -84,6 +84,14 @@ def test_list_counts_rows_cells_and_hours(bench, capsys):
     assert bench.main("list", "--paper", "q") == 2
 
 
+def test_a_small_model_stands_only_where_it_has_something_to_say(bench):
+    bench.table.write_text(bench.table.read_text() + "  - {name: tiny, title: Tiny, small: true, "
+                           "config: null}\n")
+    found = view(bench.the_table(), Stock(bench.egs))
+    assert "tiny" not in [row.name for row in found.rows]
+    assert "others" in [row.name for row in found.rows], "what others published may be unknown"
+
+
 def test_values_of_our_own_are_not_counted_as_published(bench):
     text = bench.table.read_text().replace("rows:\n", "  - {name: share, title: Share, own: true}"
                                            "\nrows:\n", 1)
