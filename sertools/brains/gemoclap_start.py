@@ -160,7 +160,7 @@ def _joined(speakers: Iterable[list[str] | None]) -> list[str] | None:
 
 def said_of(start: Start, work: FoldWork, zero_shot: bool) -> tuple[list[str], list[str]]:
     """Return flags and notes that the results of a unit carry."""
-    where = "it is not noted on which corpora" if start.corpora is None else (
+    where = "on corpora that are not known" if start.corpora is None else (
         f"on {', '.join(start.corpora) or 'no corpus'}, with labels")
     notes = [f"the model starts from {start.words}, which was trained {where}"]
     if zero_shot:
