@@ -20,15 +20,24 @@ def counted(preset: str, what: str) -> float:
     Raises:
         ConfigError: there is no such model; nothing is downloaded to find one.
     """
-    from sertools.models.account import describe, find
+    from sertools.models.account import describe
 
     if preset not in known():
         raise ConfigError(f"preset {preset}: there is no such model",
                           remedy=f"the models are {', '.join(sorted(known()))}")
     if what == "macs":
         return describe(preset)["macs_per_second"]
+    return _parameters(preset)[what]
+
+
+@functools.cache
+def _parameters(preset: str) -> dict[str, int]:
+    """Count a model's parameters, built once for all columns."""
+    from sertools.models.account import find
+
     parameters = list(find(preset).parameters())
-    return sum(p.numel() for p in parameters if what == "parameters" or p.requires_grad)
+    return {"parameters": sum(p.numel() for p in parameters),
+            "trainable": sum(p.numel() for p in parameters if p.requires_grad)}
 
 
 @functools.cache
