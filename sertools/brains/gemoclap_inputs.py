@@ -98,7 +98,8 @@ class GemoClapInputs:
     # Prompts
 
     def _sentences(self) -> list[Sentences]:
-        said, problems = sentences_of(self.given["prompts"], self.work.classes)
+        said, problems = sentences_of(
+            self.given["prompts"], self.work.classes, words=self.given["words"])
         sets = [said]
         if self.objective.needs_attribute_text:
             names = names_of(self.given["attribute"], self.work.manifest, self.work.train)

@@ -49,6 +49,8 @@ class GemoClapTrainer(DownstreamTrainer):
         max_tokens: longest prompt in tokens; the rest is cut off and told.
         prompts: a template with {emotion}; a list of templates; or a sentence or list of sentences
             per class. Of several, the unit vectors are averaged and brought to length 1 again.
+        words: class -> word that fills {emotion}, as in "emotion is happy"; None, or a class that
+            is not named: the class's own name. Without effect on a sentence per class.
         attribute_prompts: likewise with {attribute}; only for gender_logits: separate.
         attribute: gender; gender_shuffled, dealt out at random as a control; or speaker.
         model, alpha, target, target_temperature, divergence, gender_logits, soft_source: of
@@ -89,6 +91,7 @@ class GemoClapTrainer(DownstreamTrainer):
         tokeniser: str | int | None = None,
         max_tokens: int = 32,
         prompts: str | Sequence[str] | Mapping[str, str | Sequence[str]] = "emotion is {emotion}",
+        words: Mapping[str, str] | None = None,
         attribute_prompts: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
         attribute: str = "gender",
         model: str = "sl",
@@ -202,8 +205,8 @@ OBJECTIVE = ("model", "alpha", "target", "target_temperature", "divergence", "ge
              "soft_source")
 OWN = (
     *OBJECTIVE, "audio", "text", "text_pool", "tokeniser", "max_tokens", "prompts",
-    "attribute_prompts", "attribute", "text_encode", "dim", "pool", "layers", "freeze", "start",
-    "sampler", "batch", "optimizer",
+    "words", "attribute_prompts", "attribute", "text_encode", "dim", "pool", "layers", "freeze",
+    "start", "sampler", "batch", "optimizer",
 )  # fmt: skip
 """The options that `DownstreamTrainer` does not have, or not so."""
 CHOICES = {
@@ -250,6 +253,7 @@ def _odd_prompts(own: dict[str, Any], objective: ContrastiveObjective) -> list[s
         sets.append(("attribute_prompts", "attribute"))
     found = []
     for key, place in sets:
-        names = list(own[key]) if isinstance(own[key], Mapping) else ["class"]
-        found += sentences_of(own[key], names, place, key)[1]
+        words = own["words"] if key == "prompts" else None
+        named = next((each for each in (own[key], words) if isinstance(each, Mapping)), ["class"])
+        found += sentences_of(own[key], list(named), place, key, words)[1]
     return found

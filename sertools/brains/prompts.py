@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,8 @@ Sentences = dict[str, list[str]]
 
 
 def sentences_of(
-    given: Any, classes: Sequence[str], place: str = "emotion", key: str = "prompts"
+    given: Any, classes: Sequence[str], place: str = "emotion", key: str = "prompts",
+    words: Any = None,
 ) -> tuple[Sentences, list[str]]:
     """Return the prompts of every class, and what is wrong with them.
 
@@ -27,23 +29,31 @@ def sentences_of(
         classes: in their order.
         place: what stands between the braces of a template.
         key: the option's name, for problems.
+        words: what fills templates, by class; a class without one, or None: the class's own name.
     """
+    odd = _odd_words(words, classes)
     if isinstance(given, str) or _listed(given):
         templates = [given] if isinstance(given, str) else list(given)
         problems = [f"{key}: {each!r} is no template: write {{{place}}} where the class goes"
                     for each in templates
                     if not isinstance(each, str) or f"{{{place}}}" not in each]
+        if isinstance(given, str) and _flow(given):
+            problems = [f"{key}: {given!r} is text that looks like a mapping or list, which have "
+                        "to stand in the YAML, not on the command line"]
         problems += [] if templates else [f"{key} is an empty list: give one template at least"]
+        problems += odd
         if problems:
             return {}, problems
-        said = {name: [each.replace(f"{{{place}}}", name) for each in templates]
-                for name in classes}
+        said = {name: [each.replace(f"{{{place}}}", (words or {}).get(name, name))
+                       for each in templates] for name in classes}
         return said, _repeated(said, key)
     if not isinstance(given, Mapping):
-        return {}, [f"{key} is {given!r}: give a template with {{{place}}}, or a prompt per class"]
+        return {}, [
+            f"{key} is {given!r}: give a template with {{{place}}}, or a prompt per class", *odd]
     problems = [f"{key} has none for {name}" for name in classes if name not in given]
     problems += [f"{key} names {name!r}, which is none of {', '.join(classes)}"
                  for name in given if name not in classes]
+    problems += odd
     said = {}
     for name in classes:
         texts = given.get(name, [])
@@ -80,6 +90,25 @@ def unknown_tokens(
                   for token in tokens)
         counts[name] = (odd, len(tokens))
     return counts
+
+
+def _odd_words(words: Any, classes: Sequence[str]) -> list[str]:
+    """Name what cannot fill a template for a class."""
+    if words is None:
+        return []
+    if not isinstance(words, Mapping):
+        return [f"words is {words!r}: give null, or a mapping of classes to words in the YAML"]
+    return [f"words names {name!r}, which is none of {', '.join(classes)}"
+            for name in words if name not in classes] + [
+            f"words: {name} has {word!r}, which is no word"
+            for name, word in words.items() if not isinstance(word, str) or not word.strip()]
+
+
+def _flow(text: str) -> bool:
+    """Say whether a text is a mapping or list as YAML writes it on one line."""
+    text = text.strip()
+    return (text[:1] + text[-1:] == "[]"
+            or text[:1] + text[-1:] == "{}" and bool(re.search(r":\s", text)))
 
 
 def _listed(value: Any) -> bool:

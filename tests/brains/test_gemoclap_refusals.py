@@ -7,6 +7,7 @@ import toy_gemoclap as toy
 from sertools.brains.prompts import encode_prompts, sentences_of
 from sertools.data.tokens import Tokeniser
 from sertools.errors import ConfigError, DataError
+from sertools.files import read_json
 
 
 @pytest.fixture
@@ -41,6 +42,36 @@ def test_all_faults_of_prompts_are_told_at_once():
     assert "is 5" in sentences_of(5, ["a"])[1][0]
     assert sentences_of(["{emotion}", "so {emotion}"], ["a", "b"]) == (
         {"a": ["a", "so a"], "b": ["b", "so b"]}, [])
+
+
+def test_words_fill_templates_and_are_refused_with_the_other_faults(work_of):
+    words = {"high": "shrill"}
+    assert sentences_of(["so {emotion}", "{emotion}"], ["high", "low"], words=words) == (
+        {"high": ["so shrill", "shrill"], "low": ["so low", "low"]}, [])
+    sentences = {"high": "up", "low": "down"}
+    assert sentences_of(sentences, ["high", "low"], words=words) == (
+        {"high": ["up"], "low": ["down"]}, [])
+    assert sentences_of("so", ["high", "low"], words={"odd": "x", "low": " "})[1] == [
+        "prompts: 'so' is no template: write {emotion} where the class goes",
+        "words names 'odd', which is none of high, low", "words: low has ' ', which is no word"]
+    with pytest.raises(ConfigError) as caught:  # what fits no classes at all needs none
+        toy.trainer(prompts="so", words={"high": 5})
+    assert len(caught.value.problems) == 2
+    work = work_of()
+    toy.trainer(words={"high": "shrill"}, epochs=1).fit(work)
+    assert read_json(work.folder / "best/best.json")["prompts"] == {
+        name: [f"a {words.get(name, name)} voice"] for name in work.classes}
+
+
+@pytest.mark.parametrize("changes", [
+    {"prompts": '["{emotion}", "so {emotion}"]'}, {"prompts": "{high: up {emotion}, low: down}"},
+    {"words": "high: shrill"},
+])
+def test_mappings_and_lists_as_text_belong_into_the_yaml(changes):
+    with pytest.raises(ConfigError) as caught:
+        toy.trainer(**changes)
+    (problem,) = caught.value.problems
+    assert "in the YAML" in problem
 
 
 def test_prompts_that_become_the_same_tokens_are_refused():
@@ -96,6 +127,7 @@ def test_faults_of_several_options_are_told_together():
     ({"prompts": {"high": "so", "low": "so"}}, "high ('so') and low ('so')"),
     ({**toy.SEPARATE, "attribute_prompts": {"female": "she"}}, "prompts has none for male"),
     ({**toy.SEPARATE, "attribute": "speaker", "attribute_prompts": {"s1": "x"}}, "none for s0"),
+    ({"words": {"odd": "x"}}, "trainer.words names 'odd'"),
     ({"text": functools.partial(toy.STILL["text"], vocabulary=9)}, "trainer.text.vocabulary"),
     ({"tokeniser": None}, "tokeniser is missing"), ({"freeze": ["cnn"]}, "no convolutions"),
 ])
