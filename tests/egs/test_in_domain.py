@@ -31,6 +31,7 @@ def probe(recipe, encoder):
     return printed, results_of(recipe)["protocol"], (folder / "RESULTS.md").read_text()
 
 
+@pytest.mark.slow
 def test_pretrained_by_its_own_recipe(recipe, repository, tmp_path):
     run_recipe(recipe, "hparams/emotion2vec_probe.yaml", "--corpus.allow_subset", "true",
                "--data_folder", tmp_path / "release", "--stop-stage", "prepare")

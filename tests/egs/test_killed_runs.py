@@ -78,6 +78,7 @@ def killed_and_resumed(recipe: Path, kills: int, seed: int) -> list[tuple[int, f
     return where
 
 
+@pytest.mark.slow
 def test_three_kills_change_nothing(repository, tmp_path, undisturbed):
     recipe = copy_recipe(repository, "mini", tmp_path)
     assert killed_and_resumed(recipe, kills=3, seed=1)

@@ -103,6 +103,7 @@ def test_rows_are_found_and_differ():
     assert len(ROWS) == len({tuple(row) for row in ROWS}) >= 10
 
 
+@pytest.mark.slow
 def test_small_configuration_runs(recipe):
     small = {"encoder.dim": 12, "encoder.num_layers": 3, "epochs": 2, "batch_seconds": 4,
              "update_seconds": 4, "warmup_updates": 1, "ema_steps": 2}  # fmt: skip

@@ -79,8 +79,8 @@ def test_results_in_the_repository_were_made_by_the_rows_commands():
 
 def without(words: list[str], names: tuple[str, ...] = ("--seeds", "--device")) -> list[str]:
     """Return the words of a command without these options and their values, options in order."""
-    options = zip(words[3::2], words[4::2], strict=True)
-    return [*words[:3], *(word for pair in sorted(options) if pair[0] not in names for word in pair)]
+    options = sorted(zip(words[3::2], words[4::2], strict=True))
+    return [*words[:3], *(word for pair in options if pair[0] not in names for word in pair)]
 
 
 def test_rows_without_a_command_say_why_or_have_values():

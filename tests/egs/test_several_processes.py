@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from recipes import copy_recipe, results_of, run_recipe
 
 TINY = [
@@ -11,6 +12,7 @@ TINY = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_torchrun_with_two_processes(repository, tmp_path):
     recipe = copy_recipe(repository, "mini", tmp_path)
     command = ["hparams/scratch.yaml", *TINY, "--fold", 1, "--nproc", 2]

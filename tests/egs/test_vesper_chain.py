@@ -118,6 +118,7 @@ def test_from_raw_files_to_the_table(finished):
     assert printed.count("are cached once for all folds and seeds") == 1
 
 
+@pytest.mark.slow
 def test_killed_in_targets_pretraining_layers_and_training_it_ends_the_same(
     fresh, finished, tmp_path
 ):

@@ -112,7 +112,8 @@ def test_a_data_fault_has_its_own_code_and_no_traceback(toy):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
-@pytest.mark.parametrize("words", [(), ("--nproc", "2")])
+@pytest.mark.parametrize(
+    "words", [(), pytest.param(("--nproc", "2"), marks=pytest.mark.slow)])
 def test_a_full_disk_is_said_in_words_and_the_same_command_goes_on(toy, words):
     outcome = toy.run(*words, fault="full@train/1/2")
     assert outcome.code == 3 and "Traceback" not in outcome.err + outcome.out
