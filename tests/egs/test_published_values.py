@@ -70,7 +70,7 @@ def test_results_in_the_repository_were_made_by_the_rows_commands():
                 mine = ["python", "run.py", *run.arguments]
                 if table.name == "vesper/small":  # whose students lay in folders of shorter names
                     words, mine = words[:-1], mine[:-1]
-                if table.paper == "gemoclap":  # on a CPU; with fewer seeds only where a note says so
+                if table.paper == "gemoclap":  # on a CPU; a note says where seeds are fewer
                     told = json.loads(file.read_text())["coverage"]["seeds_counted"]
                     declared = json.loads(dict(run.options).get("seeds", "[1]"))
                     assert told == declared or row.note and "seed" in row.note, row.name
