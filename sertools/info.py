@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from rich.console import Console
 from rich.table import Table
 from sertools.errors import ConfigError
 from sertools.models.account import SoundAndPrompts, describe, find, roberta_base
+from sertools.models.bare import bare
 from sertools.models.config import EncoderConfig
 from sertools.models.distilled import Distiller, student_config
 from sertools.models.emotion2vec import DecoderConfig, Emotion2vec
@@ -104,7 +104,7 @@ def _pretrained(node) -> nn.Module:
     """Return encoder and decoder of an `Emotion2vecPretrainer`."""
     parts = {key.value: value for key, value in node.value}
     decoder = _plain(parts["decoder"]) if "decoder" in parts else {}
-    with torch.device("meta"):
+    with bare():
         return Emotion2vec(
             _built(parts["encoder"]), DecoderConfig(**decoder), int(parts["context_layers"].value)
         )
@@ -117,7 +117,7 @@ def _thinned(node, recipe: Path) -> nn.Module:
     sizes = {name: values[name] for name in (*SIZES, *BEHAVIOUR) if name in values}
     config = thinned_config(teacher, values.get("layers", 12), **ways, **sizes)
     weights = {name: values.get(f"{name}_weight", WEIGHTS[name]) for name in TERMS}
-    with torch.device("meta"):
+    with bare():
         return Vesper(SpeechEncoder(config), teacher.dim, weights)
 
 
@@ -131,7 +131,7 @@ def _distilled(node, recipe: Path) -> nn.Module:
         sizes = {name: values[name] for name in (*SIZES, *BEHAVIOUR) if name in values}
         config = student_config(teacher, values.get("layers", 2), **ways, **sizes)
     options = {name: values[name] for name in ("frontend_gradient",) if name in values}
-    with torch.device("meta"):
+    with bare():
         return Distiller(SpeechEncoder(config), teacher.dim,
                          len(values.get("teacher_layers", (4, 8, 12))), **options)
 
@@ -150,7 +150,7 @@ def _prompted(node) -> nn.Module | None:
         return None
     if not (small and isinstance(size, int) or _plain(text).get("source") == "roberta-base"):
         return None
-    with torch.device("meta"):
+    with bare():
         heard = build_encoder(release, mask_embedding=True) if release else _built(audio)
         read = small_text(size, **_plain(text)) if small else roberta_base()
         return SoundAndPrompts(heard, read, **sizes)
@@ -177,7 +177,7 @@ def _teacher(node, recipe: Path) -> EncoderConfig:
 def _built(node) -> nn.Module:
     values = _plain(node)
     values.pop("seed", None)
-    with torch.device("meta"):
+    with bare():
         return build_encoder(**values)
 
 

@@ -150,6 +150,7 @@ class DownstreamTrainer:
         given = {name: value for name, value in locals().items() if name != "self"}
         refuse_contradictions(given)
         self.given = given
+        self._held: tuple[Path, nn.Module] | None = None
         self.schedule = Schedule(schedule, warmup, floor, cycle, per_epoch)
         self.options = LoopOptions(
             epochs=epochs, accumulation=accumulation, clip=clip, patience=patience,
@@ -172,6 +173,7 @@ class DownstreamTrainer:
             ConfigError: a checkpoint was written with other settings.
             DataError: utterances without a usable label, audio or features.
         """
+        self._held = None
         device = resolve_device(work.device)
         ranks = Ranks.start(device, work.rank, work.world_size)
         if ranks.share(all(path.is_file() for path in self.artefacts(work))):
@@ -210,10 +212,12 @@ class DownstreamTrainer:
         ranks = Ranks.start(device, work.rank, work.world_size)
         task, inputs = self._task(work), self._inputs(work, ranks)
         task.targets(work.manifest, ids)
-        model = self._trained(work, task, inputs)
+        if self._held is None or self._held[0] != work.folder:  # one reading serves all parts
+            self._held = (work.folder, self._trained(work, task, inputs))
+        seed_weights(work.seed)
         loader = self._loader(inputs.dataset(ids, None, False), False, work, device, ranks)
         found, outputs = forward_all(
-            model.to(device).eval(), loader, device, work.precision, ranks, work.should_stop
+            self._held[1].to(device).eval(), loader, device, work.precision, ranks, work.should_stop
         )
         return task.predictions(work.manifest, found, outputs) if ranks.main else []
 
@@ -249,7 +253,7 @@ class DownstreamTrainer:
         return model
 
     def _trained(self, work, task, inputs) -> nn.Module:
-        """Return what gives the outputs of the best epoch."""
+        """Build and read what gives the outputs of the best epoch."""
         model = self._model(work, task, inputs)
         read_model(Path(work.folder) / "best", model)
         return model

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
+from sertools.models.bare import bare
 from sertools.models.encoder import SpeechEncoder
 from sertools.models.weights import save_encoder
 from sertools.models.weights.heard import Heard
@@ -39,12 +39,12 @@ def write_student(
 
 def without_mask(encoder: SpeechEncoder) -> SpeechEncoder:
     """Return an encoder without its mask embedding, which only pretraining needs, to be saved."""
-    with torch.device("meta"):  # draws no random numbers
-        bare = SpeechEncoder(dataclasses.replace(encoder.config, mask_embedding=False))
+    with bare():
+        student = SpeechEncoder(dataclasses.replace(encoder.config, mask_embedding=False))
     state = {name: value.detach() for name, value in encoder.state_dict().items()
              if name != "mask_embedding"}
-    bare.load_state_dict(state, assign=True)
-    return bare
+    student.load_state_dict(state, assign=True)
+    return student
 
 
 def shares_of(line: Mapping[str, Any] | None, names: tuple[str, ...]) -> dict[str, float | None]:

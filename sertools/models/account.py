@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from sertools.errors import ConfigError
 from sertools.models import dimensional
+from sertools.models.bare import bare
 from sertools.models.config import EncoderConfig
 from sertools.models.distilled import Distiller
 from sertools.models.emotion2vec import Emotion2vec
@@ -158,7 +159,7 @@ def size_of(encoder: nn.Module, seconds: float = 10.0) -> dict[str, Any]:
 @lru_cache
 def _size_by_config(config: EncoderConfig, seconds: float) -> dict[str, Any]:
     """Count an encoder that is made anew, as a settled one holds cast matrices."""
-    with torch.device("meta"):
+    with bare():
         encoder = SpeechEncoder(config)
     return _size(encoder, seconds)
 
@@ -204,7 +205,7 @@ def find(name: str) -> nn.Module:
     Published encoders are counted as their authors count them, with the mask embedding.
     """
     if name in REGISTRY or name in PRESETS:
-        with torch.device("meta"):
+        with bare():
             if name in REGISTRY:
                 return REGISTRY[name]()
             published = PRESETS[name].get("frontend") == "conv"

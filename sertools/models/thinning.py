@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from sertools.errors import ConfigError
+from sertools.models.bare import bare
 from sertools.models.config import EncoderConfig
 from sertools.models.encoder import SpeechEncoder
 from torch import Tensor, nn
@@ -69,7 +70,7 @@ def thin(
     for name, tensor in tensors.items():
         if not name.startswith(("blocks.", "final_norm.")):
             state[name] = tensor.detach().to("cpu", copy=True)
-    with torch.device("meta"):
+    with bare():
         student = SpeechEncoder(config)
     sources = _sources(teacher.num_layers, layers, initialisation, blocks)
     for number, source in enumerate(sources):

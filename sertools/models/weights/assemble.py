@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import torch
 from sertools.errors import ConfigError
+from sertools.models.bare import bare
 from sertools.models.config import EncoderConfig
 from sertools.models.encoder import SpeechEncoder
 from torch import Tensor
@@ -38,7 +39,7 @@ def assemble(
     Raises:
         ConfigError: for missing, unexpected and wrongly shaped tensors, all of them at once.
     """
-    with torch.device("meta"):
+    with bare():
         encoder = SpeechEncoder(config)
     state, problems, used = {}, [], set()
     for name, ours in encoder.state_dict().items():

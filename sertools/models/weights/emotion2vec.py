@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from sertools.errors import ConfigError
+from sertools.models.bare import bare
 from sertools.models.config import EncoderConfig
 from sertools.models.emotion2vec import Distillation, Emotion2vec
 from sertools.models.encoder import SpeechEncoder
@@ -150,7 +151,7 @@ def _refuse_infinite(found: Checkpoint) -> None:
 def _encoder(found: Checkpoint, overrides: Mapping[str, Any]) -> SpeechEncoder:
     held = found.structure()
     config = EncoderConfig.from_dict({**held.encoder.to_dict(), **overrides}, str(found.path))
-    with torch.device("meta"):
+    with bare():
         encoder = SpeechEncoder(config)
     state, problems = _matched([(encoder, "")], found.tensors, held.context_layers)
     used = {their_name(name, held.context_layers) for name in state}
