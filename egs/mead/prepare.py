@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from sertools.data.corpus import Faults, find_audio, walk
-from sertools.data.decoding import conversion
+from sertools.data.corpus import Faults, walk
+from sertools.data.decoding import by_preference, conversion, take
 from sertools.data.record import Record
 
 SPEAKER = re.compile(r"[MW]\d{3}")
@@ -22,8 +22,6 @@ NAME = re.compile(
     r"(?P<speaker>[MW]\d{3})/(?P<emotion>[a-z]+)/level_(?P<level>[1-3])/(?P<number>\d{3})")
 FORM = "speaker, emotion, level and number, as in M003/audio/angry/level_1/001.m4a"
 GENDERS = {"M": "male", "W": "female"}
-EXTENSIONS = (".wav", ".flac", ".m4a")
-"""In the order in which they are taken where a recording has several."""
 COMMAND = conversion("-path '*/audio/*' -name '*.m4a'", ".m4a")
 """Puts the sound of every recording beside it; rate and channels stay as they are."""
 CONVERT = f"install ffmpeg and run this in data_folder:  {COMMAND}"
@@ -61,11 +59,8 @@ def recordings(root: Path, faults: Faults) -> dict[str, Path]:
 
     The full name is speaker, emotion, level and number, as in `M003/angry/level_1/001`.
     """
-    def preference(path: Path) -> tuple:
-        return EXTENSIONS.index(path.suffix.lower()), len(path.parts), path
-
     taken: dict[str, Path] = {}
-    for path in sorted(find_audio(root, faults, EXTENSIONS, duplicates="keep"), key=preference):
+    for path in by_preference(root, faults, ".m4a"):
         where, name = path.relative_to(root), full_name(path)
         if "video" in where.parts:
             faults.drop("sound of a camera, not of the microphone", where)
@@ -73,7 +68,7 @@ def recordings(root: Path, faults: Faults) -> dict[str, Path]:
             faults.add(where, problem, "take the file out of the folder, or give it its official "
                        "name and place back")
         else:
-            _take(taken, name, path, where, faults)
+            take(taken, name, path, root, faults)
     unpacked = {name.partition("/")[0] for name in taken}
     for path in walk(root):
         if path.name == "audio.tar" and path.parent.name not in unpacked:
@@ -98,16 +93,3 @@ def _problem(name: str) -> str | None:
     if match["emotion"] == "neutral" and match["level"] != "1":
         return f"neutral speech has one level, this is level {match['level']}"
     return None
-
-
-def _take(taken: dict[str, Path], name: str, path: Path, where: Path, faults: Faults) -> None:
-    """Take a file for a recording unless there is one already, which is noted."""
-    first = taken.setdefault(name, path)
-    same_kind = first.suffix.lower() == path.suffix.lower()
-    if first is path or (path.suffix.lower() == ".m4a" and not same_kind):
-        return  # the AAC that the sound was decoded from
-    if same_kind and first.stat().st_size != path.stat().st_size:
-        faults.add(where, f"is the same recording as {first}, but of another size",
-                   "keep one copy of the release in data_folder", "files that clash")
-    else:
-        faults.drop("same recording as another file", where)

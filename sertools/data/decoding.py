@@ -13,10 +13,13 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from sertools.data.corpus import Faults, find_audio
 from sertools.errors import MOST_EXAMPLES, DataError, Interrupted
 from sertools.files import publish
 
 _SAY_EVERY = 500  # clips
+SOUND = (".wav", ".flac")
+"""Extensions of what can be read here, in the order in which they are taken."""
 
 
 def conversion(tests: str, extension: str) -> str:
@@ -28,6 +31,61 @@ def conversion(tests: str, extension: str) -> str:
     """
     return (f"find . {tests} -exec sh -c 'ffmpeg -nostdin -loglevel error -n -i \"$1\" -vn "
             f"-sample_fmt s16 \"${{1%{extension}}}.flac\"' sh {{}} \\;")
+
+
+def by_preference(root: Path, faults: Faults, coded: str) -> list[Path]:
+    """Return all recordings below `root`: sound before what is coded (extension), then by depth."""
+    order = (*SOUND, coded)
+
+    def preference(path: Path) -> tuple:
+        return order.index(path.suffix.lower()), len(path.parts), path
+
+    return sorted(find_audio(root, faults, order, duplicates="keep"), key=preference)
+
+
+def take(taken: dict[str, Path], name: str, path: Path, root: Path, faults: Faults) -> None:
+    """Take a file for the recording of this name unless there is one already, which is noted.
+
+    Called in the order of `by_preference`; a coded file whose sound is there is passed over.
+    """
+    first, where = taken.setdefault(name, path), path.relative_to(root)
+    same_kind = first.suffix.lower() == path.suffix.lower()
+    if first is path or (path.suffix.lower() not in SOUND and not same_kind):
+        return
+    if same_kind and first.stat().st_size != path.stat().st_size:
+        faults.add(where, f"is the same recording as {first}, but of another size",
+                   "keep one copy of the release in data_folder", "files that clash")
+    else:
+        faults.drop("same recording as another file", where)
+
+
+def decode_recordings(
+    job, recordings: Callable[[Path, Faults], dict[str, Path]], kind: str, remedy: str
+) -> list[Path]:
+    """Decode what has no sound yet (the body of stage download).
+
+    Args:
+        job: of the stage.
+        recordings: of a preparer: the file of each recording by its name, which begins with the
+            speaker and "/".
+        kind: as in `decode_beside`.
+        remedy: likewise.
+
+    Returns:
+        the first recording of each speaker, as proof that the release is there.
+
+    Raises:
+        DataError: there is something to decode, but no ffmpeg.
+        Interrupted: it was stopped; what was decoded so far is kept.
+    """
+    root = Path(job.recipe) / job.config["data_folder"]
+    found = recordings(root, Faults()).values()
+    coded = [path for path in found if path.suffix.lower() not in SOUND]
+    decode_beside(coded, kind, remedy, job.say, job.should_stop, root)
+    first: dict[str, Path] = {}
+    for name, path in sorted(recordings(root, Faults()).items()):
+        first.setdefault(name.partition("/")[0], path)
+    return list(first.values())
 
 
 def decode_beside(

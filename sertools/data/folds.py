@@ -19,8 +19,10 @@ from sertools.files import read_json, write_text
 KINDS = ("leave_one_out", "grouped", "listed", "parts", "official", "random", "emobox")
 PROTOCOLS = ("clean", "paper")
 DRAWS = ("hash", "stratified_shuffle")
+DEV_FROM = ("groups", "utterances")
 _PARTS = ("train", "dev", "test")
-_BY_GROUP = ("leave_one_out", "grouped", "listed", "parts")
+_WHOLE_GROUPS = ("leave_one_out", "grouped", "listed")
+_BY_GROUP = (*_WHOLE_GROUPS, "parts")
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,9 @@ class Folds:
     (by scikit-learn's StratifiedShuffleSplit with `seed` on the utterances sorted by id)."""
     dev_groups: int = 1
     """Groups in the dev part."""
+    dev_from: str = "groups"
+    """groups, or utterances where a corpus has too few groups: under clean, `dev_share` of each
+    fold's training part, which shares its groups with it then; results say so."""
     dev_share: float = 0.2
     """Share of the training part that becomes dev where the official parts have none."""
     paper_dev: str | None = None
@@ -145,8 +150,9 @@ def _what_matters(folds: Folds, protocol: str) -> dict[str, Any]:
     """Return the values that are not the default and that the protocol looks at."""
     own_dev = protocol == "paper" and folds.paper_dev != "next"
     drawn = folds.kind in ("grouped", "parts", "random", "official", "emobox") or own_dev
+    drawn |= folds.dev_from == "utterances"
     unused = {"kind", "count", "folder", "name", "paper", "paper_flag"}
-    unused |= {"dev_groups", "dev_share"} if own_dev else {"paper_dev_share"}
+    unused |= {"dev_groups", "dev_share", "dev_from"} if own_dev else {"paper_dev_share"}
     unused |= {"paper_dev"} if protocol == "clean" else set()
     unused |= set() if drawn else {"seed"}
     if folds.kind in _BY_GROUP:
@@ -222,6 +228,10 @@ def _wrong(folds: Folds) -> list[str]:
             problems.append(f"{key}: {value!r} is not between 0 and 1")
     if not (_whole(folds.dev_groups) and folds.dev_groups >= 1):
         problems.append(f"dev_groups: {folds.dev_groups!r} is not a whole number of 1 or more")
+    if folds.dev_from not in DEV_FROM:
+        problems.append(f"dev_from: {folds.dev_from!r} is not one of {', '.join(DEV_FROM)}")
+    elif folds.dev_from != "groups" and kind not in _WHOLE_GROUPS:
+        problems.append(f"dev_from: is for {', '.join(_WHOLE_GROUPS)}, leave it out for {kind}")
     if not _whole(folds.seed):
         problems.append(f"seed: {folds.seed!r} is not a whole number")
     if folds.paper_dev not in (None, "test", "random", "next"):

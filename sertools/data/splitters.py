@@ -62,10 +62,17 @@ class Splitter:
                 """Whoever was recorded with the test part is heard there: best used as dev."""
                 return any(record.session in sessions for record in groups[name])
 
-            dev = following(order, end, self.folds.dev_groups, part, mates)
-            made.append(self._fold(str(number), test, self._rest(test),
-                                   [record.id for name in dev for record in groups[name]]))
+            names = following(order, end, self.folds.dev_groups, part, mates)
+            dev = {record.id for name in names for record in groups[name]}
+            if self.folds.dev_from == "utterances":
+                dev = self._drawn(test, number)
+            made.append(self._fold(str(number), test, self._rest(test), dev))
         return made
+
+    def _drawn(self, test: list[str], number: int) -> set[str]:
+        """Draw a dev part from a training part whatever the groups; each fold draws anew."""
+        rest = [self.records[id] for id in self._rest(test)]
+        return random_share(rest, self.folds.dev_share, f"{self.folds.seed}/dev of fold {number}")
 
     def _test_groups(self, groups: dict[str, list[Record]]) -> list[list[str]]:
         kind, count = self.folds.kind, self.folds.count
@@ -87,14 +94,15 @@ class Splitter:
 
     def _enough(self, groups: dict, parts: list[list[str]]) -> None:
         """Refuse corpora in which a fold would leave nothing to train or to select on."""
-        needs = 0 if self.protocol == "paper" and self.folds.paper_dev != "next" else (
-            self.folds.dev_groups)
+        whole = self._clean_dev() and self.folds.dev_from == "groups"
+        needs = self.folds.dev_groups if whole else 0
         largest = max(map(len, parts))
         if len(groups) < largest + needs + 1:
             raise ConfigError(
                 f"{len(groups)} {self.folds.group}s are too few: a test part takes {largest}, the "
                 f"dev part {needs} (folds.dev_groups), and at least one must train",
-                remedy="take a smaller folds.dev_groups, or folds of kind random")
+                remedy="take a smaller folds.dev_groups, or folds.dev_from: utterances, or folds "
+                       "of kind random")
 
     def _parts(self) -> list[Fold]:
         """One fold whose parts are lists of groups; groups that the corpus lacks are said."""

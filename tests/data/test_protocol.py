@@ -346,6 +346,24 @@ def test_two_speakers_suffice_where_no_dev_part_is_taken():
     assert len(make_folds(corpus_records(2), Folds(), "paper")) == 2
 
 
+def test_two_speakers_suffice_where_dev_is_drawn_from_train_which_is_said():
+    records, drawn = corpus_records(2), Folds(dev_from="utterances", dev_share=0.25)
+    with pytest.raises(ConfigError, match="too few"):
+        make_folds(records, Folds())
+    folds = make_folds(records, drawn)
+    assert folds.flags == ["speakers shared by train and dev"]
+    for fold, speaker in zip(folds, ("s00", "s01"), strict=True):
+        assert {records[id].speaker for id in fold.test} == {speaker} == set(fold.groups)
+        assert not {speaker} & {records[id].speaker for id in fold.train + fold.dev}
+        assert sorted(fold.train + fold.dev + fold.test) == sorted(records)
+        for label in {record.label for record in records.values()}:
+            rest = [id for id in fold.train + fold.dev if records[id].label == label]
+            assert len(set(rest) & set(fold.dev)) == max(1, round(0.25 * len(rest)))
+    assert protocol_name(drawn, "clean") != protocol_name(Folds(dev_share=0.25), "clean")
+    other = protocol_name(Folds(dev_from="utterances", dev_share=0.25, seed=2), "clean")
+    assert other != protocol_name(drawn, "clean")
+
+
 def test_too_few_utterances():
     with pytest.raises(DataError, match="too few"):
         make_folds(corpus_records(1, 1), Folds("random", count=5))
@@ -384,6 +402,8 @@ def test_unknown_protocol():
     ({"kind": "emobox"}, "folder: emobox folds need"),
     ({"folder": "x"}, "folder: is only for kind: emobox"),
     ({"dev_groups": 0}, "dev_groups: 0"),
+    ({"dev_from": "speakers"}, "dev_from: 'speakers' is not one of groups, utterances"),
+    ({"kind": "official", "dev_from": "utterances"}, "dev_from: is for leave_one_out"),
     ({"seed": "one"}, "seed: 'one'"),
     ({"paper_dev": "valid"}, "paper_dev: 'valid'"),
     ({"paper_dev_share": 0}, "paper_dev_share: 0 is not between"),
