@@ -347,7 +347,8 @@ def test_two_speakers_suffice_where_no_dev_part_is_taken():
 
 
 def test_two_speakers_suffice_where_dev_is_drawn_from_train_which_is_said():
-    records, drawn = corpus_records(2), Folds(dev_from="utterances", dev_share=0.25)
+    records = corpus_records(2, sessions=False)
+    drawn = Folds(dev_from="utterances", dev_share=0.25)
     with pytest.raises(ConfigError, match="too few"):
         make_folds(records, Folds())
     folds = make_folds(records, drawn)

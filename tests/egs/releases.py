@@ -5,6 +5,7 @@ from pathlib import Path
 
 import trees
 import trees_cremad
+import trees_emobox
 import trees_iemocap
 import trees_languages
 import trees_mead_esd
@@ -54,5 +55,6 @@ RELEASES = {
     "TEMPLATE": template, **trees_languages.FOR_RUNS,
     "cremad": trees_cremad.for_runs, "iemocap": trees_iemocap.for_runs, "meld": trees_meld.for_runs,
     **trees_sentiment.FOR_RUNS, "msp_podcast": trees_msp.for_runs, **trees_mead_esd.FOR_RUNS,
+    **trees_emobox.FOR_RUNS,
 }  # fmt: skip
 """Recipe -> builder; a recipe that makes its own release (mini) needs none."""

@@ -21,6 +21,19 @@ ROWS = {  # corpus -> a key of its lists @ 08280f2, the audio there, the file of
             "0001/Angry/train/0001_000351.wav"),
     "mead": ("mead-W019-neutral-level-1-020", "mead/W019/audio/neutral/level_1/020.m4a",
              "W019/audio/neutral/level_1/020.flac"),
+    "tess": ("tess-YAF-chief-sad", "tess/YAF_chief_sad.wav", "YAF_sad/YAF_chief_sad.wav"),
+    "casia": ("casia-239-liuchanhg-neutral", "casia/liuchanhg/neutral/239.wav",
+              "liuchanhg/neutral/239.wav"),
+    "jl_corpus": ("jlcorpus-female2-angry-10a-1", "jlcorpus/Raw JL corpus (unchecked and "
+                  "unannotated)/JL(wav+txt)/female2_angry_10a_1.wav",
+                  "Raw JL corpus (unchecked and unannotated)/JL(wav+txt)/female2_angry_10a_1.wav"),
+    "mesd": ("mesd-Happiness_F_A_de_nada", "mesd/Mexican Emotional Speech Database (MESD)/"
+             "Happiness_F_A_de_nada.wav", "Happiness_F_A_de_nada.wav"),
+    "polish": ("polish-m3.s_trzymaj_5", "polish/m3.s_trzymaj_5.wav", "m3.s_trzymaj_5.wav"),
+    "enterface": ("enterface-s_3_su_4.avi", "enterface/subject 3/surprise/sentence 4/s_3_su_4.avi",
+                  "subject 3/surprise/sentence 4/s_3_su_4.flac"),
+    "emov_db": ("emovdb-jenie-Amused-0057", "emovdb/jenie_Amused/amused_57-84_0057.wav",
+                "jenie_Amused/amused_57-84_0057.wav"),
 }  # fmt: skip
 
 

@@ -35,7 +35,8 @@ def test_configuration_runs_from_raw_files_to_a_report(repository, tmp_path, con
     smoke, run = Smoke(repository, tmp_path), Run(name, Path(file).stem)
     recipe = smoke.recipe(name)
     text = (recipe / file).read_text()
-    single = smoke.values(run)["folds"]["kind"] in ("official", "parts")
+    few = "dev_from: utterances" in text  # speakers, and therefore folds
+    single = smoke.values(run)["folds"]["kind"] in ("official", "parts") or few
     options = smoke.command(run, extra={"seeds": "1,2,3"} if single else {})
     printed = run_recipe(recipe, *options)
     results = results_of(recipe)
@@ -43,7 +44,7 @@ def test_configuration_runs_from_raw_files_to_a_report(repository, tmp_path, con
     flagged = "random_split" in file
     assert results["protocol"]["protocol"] == ("paper" if flagged else "clean")
     leaks = "kind: official" in text and name in LEAKY_OFFICIAL_PARTS
-    assert bool(results["protocol"]["flags"]) == (flagged or leaks)
+    assert bool(results["protocol"]["flags"]) == (flagged or leaks or few)
     dimensional = "dimensions" in file or "relevance" in file or "corpus_dimensions" in text
     score = "CCC" if dimensional else "UA"
     mapped = any("not ratings" in note for note in results["protocol"]["warnings"])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import trees
 import trees_cremad
+import trees_emobox
 import trees_languages
 import trees_mead_esd
 from sertools.data.corpus import Faults
@@ -24,6 +25,7 @@ SMALL = {
     "cremad": lambda root, **how: trees_cremad.cremad(root, (1001, 1002), ("DFA",), **how),
     **trees_languages.SMALL,
     **trees_mead_esd.SMALL,
+    **trees_emobox.SMALL,
 }
 RELEASES = [  # recipe, corpus block, what builds the whole official release
     ("emodb", "corpus.yaml", trees.emodb),
@@ -35,6 +37,7 @@ RELEASES = [  # recipe, corpus block, what builds the whole official release
     ("emotiontts_ko", "corpus.yaml", trees.emotiontts),
     ("cremad", "corpus.yaml", trees_cremad.cremad),
     *trees_languages.RELEASES,
+    *trees_emobox.RELEASES,
 ]
 
 
