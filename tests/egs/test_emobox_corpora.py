@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 import trees
 import trees_emobox as imitation
-from recipes import copy_recipe, run_recipe
+from recipes import copy_recipe, run_here
 from sertools.data.corpus import Faults
 from sertools.data.folds import Folds
 from sertools.data.prepare import prepare_manifest
@@ -303,6 +303,6 @@ def test_enterface_without_ffmpeg_names_the_command(repository, tmp_path, read, 
     assert group.startswith("videos whose sound must be taken out first: 6")
     recipe = copy_recipe(repository, "enterface", tmp_path)
     monkeypatch.setenv("PATH", str(root))
-    printed = run_recipe(recipe, "hparams/classical.yaml", "--data_folder", root, code=3)
+    printed = run_here(recipe, "hparams/classical.yaml", "--data_folder", root, code=3)
     assert "6 clips are videos (.avi) and there is no ffmpeg" in printed
     assert "find . -name 's*.avi' -exec" in printed and "${1%.avi}.flac" in printed
