@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from io import StringIO
 
 import yaml
@@ -16,11 +17,17 @@ def resolve(file: File) -> yaml.Node:
     Raises:
         ValueError, TypeError, ArithmeticError: when HyperPyYAML cannot resolve a reference.
     """
+    text = yaml.serialize(_spliced(file.root, file, {}), allow_unicode=True, width=10**6)
+    resolved = yaml.compose(_referred(text), yaml.SafeLoader)
+    return null() if resolved is None else resolved
+
+
+@functools.lru_cache(maxsize=256)
+def _referred(text: str) -> str:
+    """Return a text with its references replaced; many configurations include the same files."""
     from hyperpyyaml import resolve_references
 
-    text = yaml.serialize(_spliced(file.root, file, {}), allow_unicode=True, width=10**6)
-    resolved = yaml.compose(resolve_references(StringIO(text)).getvalue(), yaml.SafeLoader)
-    return null() if resolved is None else resolved
+    return resolve_references(StringIO(text)).getvalue()
 
 
 def _spliced(node: yaml.Node, file: File, seen: dict[int, yaml.Node]) -> yaml.Node:
