@@ -73,9 +73,8 @@ def data2vec2(tmp_path_factory) -> Path:
                          teacher=True)
 
 
-@pytest.mark.parametrize("number", [
-    pytest.param(n, marks=() if n == 0 else pytest.mark.slow) for n in range(len(ROWS))
-])  # fmt: skip
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(len(ROWS)))
 def test_row_runs(recipe, data2vec2, number):
     file, *options = ROWS[number]
     given = dict(zip(options[::2], options[1::2], strict=True))
@@ -135,6 +134,7 @@ def teacher(tmp_path_factory) -> Path:
     return save_encoder(encoder, tmp_path_factory.mktemp("teacher") / "encoder")
 
 
+@pytest.mark.slow
 def test_small_distillation_runs(recipe, teacher):
     """From the teacher's cached frames to a student whose origin is known."""
     command = ["hparams/distil_small.yaml", "--data_folder", recipe.parents[1] / "releases",

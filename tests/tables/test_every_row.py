@@ -1,8 +1,4 @@
-"""Every run of every table ends with a report, in a small form: no configuration can rot.
-
-By default a few of the first runs of each option key, since test_shipped_tables.py checks every
-command and test_every_configuration.py runs each system; all of them with -m "slow or not slow".
-"""
+"""Every run of every table ends with a report, in a small form: no configuration can rot."""
 
 import itertools
 from pathlib import Path
@@ -27,15 +23,6 @@ def runs_of(registry: Registry) -> dict[Run, tuple[Run, ...]]:
 RUNS = runs_of(read_registry(EGS))
 
 
-def first_of_each(runs: list[Run]) -> set[Run]:
-    """Return the first run that gives each option key."""
-    found: dict[str, Run] = {}
-    for run in runs:
-        for key, _ in run.options:
-            found.setdefault(key, run)
-    return set(found.values())
-
-
 def name_of(run: Run) -> str:
     """Return what names a run; its first two words keep those together that share most."""
     return " ".join([run.recipe, run.config, *run.arguments[1:]])
@@ -47,14 +34,9 @@ def smoke(repository, tmp_path_factory) -> Smoke:
     return Smoke(repository, tmp_path_factory.mktemp("rows"))
 
 
-ORDERED = sorted(RUNS, key=lambda run: (run.recipe, run.config))
-BY_DEFAULT = sorted(first_of_each(ORDERED), key=ORDERED.index)[::4]
-"""The other runs are `slow`."""
-
-
 @pytest.mark.parametrize("run", [
-    pytest.param(run, id=name_of(run), marks=() if run in BY_DEFAULT else pytest.mark.slow)
-    for run in ORDERED
+    pytest.param(run, id=name_of(run))
+    for run in sorted(RUNS, key=lambda run: (run.recipe, run.config))
 ])  # fmt: skip
 def test_run_ends_with_its_report(smoke, run):
     outcome = smoke.run(run, RUNS[run])
