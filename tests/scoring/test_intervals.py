@@ -34,8 +34,8 @@ def _loop(run, draws, seed):
 
 def test_intervals_equal_a_plain_loop(make_run, classes):
     run = make_run(speakers=3, each=6)
-    ours = bootstrap_intervals([run], classes, draws=200, seed=3)
-    low, high = _loop(run, 200, 3)
+    ours = bootstrap_intervals([run], classes, draws=1000, seed=3)
+    low, high = _loop(run, 1000, 3)
     for index, name in enumerate(["UA", "WA", "WF1", "MF1"]):
         assert ours["metrics"][name] == pytest.approx([low[index], high[index]])
     assert (ours["unit"], ours["clusters"], ours["reason"]) == ("speaker", 3, None)
@@ -49,8 +49,8 @@ def test_ccc_intervals_equal_a_plain_loop():
         Prediction(f"u{i}", f"s{i % 5}", {"arousal": truth[i]}, {"arousal": said[i]})
         for i in range(40)
     ]
-    ours = bootstrap_intervals([run], draws=200, seed=1)
-    low, high = _loop(run, 200, 1)
+    ours = bootstrap_intervals([run], draws=1000, seed=1)
+    low, high = _loop(run, 1000, 1)
     assert ours["metrics"]["CCC_arousal"] == pytest.approx([low[0], high[0]], rel=1e-6)
     assert ours["metrics"]["CCC"] == ours["metrics"]["CCC_arousal"]
 
