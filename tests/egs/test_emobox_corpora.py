@@ -1,4 +1,4 @@
-"""TESS, CASIA, JL-Corpus, EmoV-DB, MESD, Polish and eNTERFACE'05: fields, traps and faults."""
+"""TESS, CASIA, JL-Corpus, EmoV-DB, MESD, Polish, TurEV-DB, eNTERFACE'05: fields, traps, faults."""
 
 from collections import Counter
 
@@ -221,7 +221,7 @@ def test_emov_db_misses_an_archive(tmp_path, load_prepare, load_corpus):
                          tmp_path / "out", say=lambda _: None)
 
 
-# ------------------------------------------------------------------------------ MESD, Polish
+# -------------------------------------------------------------------- MESD, Polish, TurEV-DB
 
 
 def test_mesd_has_voices_for_speakers(tmp_path, read, load_corpus):
@@ -250,6 +250,19 @@ def test_polish_letters(tmp_path, read, load_corpus, refused):
     assert (record.language, record.tags) == ("pl", {"take": "5"})
     (tmp_path / "good/m3.s_trzymaj_5.wav").unlink()
     refused("polish", "m6.s_tak_1.wav", "m1.s_tak_6.wav", "m1.s_dom_1.wav", "m1_s_tak_1.wav")
+
+
+def test_turev_db_letters_and_folders(tmp_path, read, load_corpus, refused):
+    place = tmp_path / "good/Sound Source/Sad/1358_hl_algi.wav"
+    (record,) = read("turev_db", trees.name_only(place).parents[2])[0].values()
+    assert load_corpus("turev_db").class_of(record.label) == "sadness"
+    assert record.id == "turev_db-1358_hl_algi"
+    assert record.path == "Sound Source/Sad/1358_hl_algi.wav"
+    assert (record.speaker, record.gender, record.text) == ("1358", None, "algi")
+    place.unlink()
+    said = refused("turev_db", "Calm/1358_hl_algi.wav", "1000_hl_algi.wav", "1358_algi.wav")
+    assert said["Calm/1358_hl_algi.wav"] == "the name says emotion hl, its folder Calm"
+    assert said["1000_hl_algi.wav"].startswith("speaker 1000 is none of 1157, 1234")
 
 
 # ------------------------------------------------------------------------------- eNTERFACE'05

@@ -29,6 +29,8 @@ ROWS = {  # corpus -> a key of its lists @ 08280f2, the audio there, the file of
                   "Raw JL corpus (unchecked and unannotated)/JL(wav+txt)/female2_angry_10a_1.wav"),
     "mesd": ("mesd-Happiness_F_A_de_nada", "mesd/Mexican Emotional Speech Database (MESD)/"
              "Happiness_F_A_de_nada.wav", "Happiness_F_A_de_nada.wav"),
+    "turev_db": ("turevdb-1984_kz_melek.wav", "turevdb/Sound Source/Angry/1984_kz_melek.wav",
+                 "Sound Source/Angry/1984_kz_melek.wav"),
     "polish": ("polish-m3.s_trzymaj_5", "polish/m3.s_trzymaj_5.wav", "m3.s_trzymaj_5.wav"),
     "enterface": ("enterface-s_3_su_4.avi", "enterface/subject 3/surprise/sentence 4/s_3_su_4.avi",
                   "subject 3/surprise/sentence 4/s_3_su_4.flac"),

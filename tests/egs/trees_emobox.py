@@ -1,4 +1,4 @@
-"""Imitations of TESS, CASIA, JL-Corpus, EmoV-DB, MESD, Polish and eNTERFACE'05.
+"""Imitations of TESS, CASIA, JL-Corpus, EmoV-DB, MESD, Polish, TurEV-DB and eNTERFACE'05.
 
 See trees.py, whose sounds and traps they share. Builders return the stems they wrote, or for
 corpora whose stems recur the names that their utterances get.
@@ -140,6 +140,23 @@ def polish(root: Path, takes: int = 5, write=sound, extension: str = ".wav") -> 
     return stems
 
 
+# ---------------------------------------------------------------------------------- TurEV-DB
+
+TUREV = {"Angry": ("kz", 487), "Calm": ("sk", 408), "Happy": ("mt", 357), "Sad": ("hl", 483)}
+TUREV_SPEAKERS = ("1157", "1234", "1358", "1984", "6783", "7895")
+
+
+def turev_db(root: Path, most: int = 487, write=sound, extension: str = ".wav") -> list[str]:
+    """Build `Sound Source` with at most so many words of an emotion; speakers take turns."""
+    stems = []
+    for folder, (letters, number) in TUREV.items():
+        for place in range(min(number, most)):
+            speaker, word = TUREV_SPEAKERS[place % 6], TESS_WORDS[place // 6]
+            stems.append(f"{speaker}_{letters}_{word}")
+            write(root / "Sound Source" / folder / f"{stems[-1]}{extension}", rate=44100)
+    return stems
+
+
 # ------------------------------------------------------------------------------- eNTERFACE'05
 
 ENTERFACE_WORDS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
@@ -181,9 +198,11 @@ SMALL = {  # corpus -> builder of a few files, whose stems name the utterances
     "jl_corpus": lambda root, **how: jl_corpus(root, ("female2", "male1"), 1, **how),
     "mesd": lambda root, **how: mesd(root, 2, **how),
     "polish": lambda root, **how: polish(root, 1, **how),
+    "turev_db": lambda root, **how: turev_db(root, 3, **how),
 }
 RELEASES = [("tess", "corpus.yaml", tess), ("mesd", "corpus.yaml", mesd),
-            ("jl_corpus", "corpus.yaml", jl_corpus), ("polish", "corpus.yaml", polish)]
+            ("jl_corpus", "corpus.yaml", jl_corpus), ("polish", "corpus.yaml", polish),
+            ("turev_db", "corpus.yaml", turev_db)]
 """Recipe, corpus block and builder of the whole release."""
 
 
@@ -212,5 +231,6 @@ FOR_RUNS = {
     "emov_db": _messy(emov_db, each=2),
     "mesd": _messy(mesd, words=1),
     "polish": _messy(polish, takes=1),
+    "turev_db": _messy(turev_db, most=12),
     "enterface": lambda root: enterface(root, (1, 2, 3, 6, 11, 12, 16, 23), 4, longer),
 }
