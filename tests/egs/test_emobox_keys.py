@@ -34,8 +34,6 @@ ROWS = {  # corpus -> a key of its lists @ 08280f2, the audio there, the file of
     "polish": ("polish-m3.s_trzymaj_5", "polish/m3.s_trzymaj_5.wav", "m3.s_trzymaj_5.wav"),
     "enterface": ("enterface-s_3_su_4.avi", "enterface/subject 3/surprise/sentence 4/s_3_su_4.avi",
                   "subject 3/surprise/sentence 4/s_3_su_4.flac"),
-    "emov_db": ("emovdb-jenie-Amused-0057", "emovdb/jenie_Amused/amused_57-84_0057.wav",
-                "jenie_Amused/amused_57-84_0057.wav"),
 }  # fmt: skip
 
 
