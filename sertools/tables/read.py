@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sertools.errors import ConfigError
+from sertools.tables.as_published import ONE, read_as_published
 from sertools.tables.data import COMPUTED, Cell, Column, Paper, Registry, Row, Run, Table
 from sertools.tables.options import read_options
 from sertools.tables.places import Keys, Source
@@ -18,12 +19,12 @@ METRIC = re.compile(r"UA|WA|WF1|MF1|(CCC|Pearson|MAE)_[a-z]+|CCC")
 PROTOCOLS = ("clean", "paper")
 
 PAPER = ("title", "authors", "arxiv", "system")
-TABLE = ("title", "number", "kind", "protocol", "published_protocol", "transposed", "note",
+TABLE = ("title", "number", "kind", "protocol", "published_protocol", ONE, "transposed", "note",
          "columns", "rows")
 COLUMN = ("name", "title", "recipe", "metric", "part", "options", "computed", "published", "own",
           "digits")
 ROW = ("name", "title", "config", "options", "per_recipe", "preset", "hours", "small", "results",
-       "needs", "note", "cells")
+       f"results_{ONE}", "needs", "note", "cells")
 CELL = ("value", "source", "std", "protocol", "note")
 NEED = ("recipe", "config", "options")
 
@@ -53,7 +54,7 @@ def _paper(folder: Path, root: Path, egs: Path, faults: list[str]) -> Paper:
     values = source.mapping((), source.value, PAPER, ("title", "authors", "system"))
     texts = {key: source.text((key,), value) for key, value in values.items() if value is not None}
     files = [path for path in sorted(folder.glob("*.yaml")) if path.stem != "paper"]
-    tables = [_Reader(path, root, egs, faults).table() for path in files]
+    tables = [table for path in files for table in _Reader(path, root, egs, faults).tables()]
     texts = {key: texts.get(key) or "" for key in ("title", "authors", "system")} | {
         "arxiv": texts.get("arxiv")}
     return Paper(folder.name, **texts, tables=tuple(tables))
@@ -65,9 +66,21 @@ class _Reader:
     def __init__(self, path: Path, root: Path, egs: Path, faults: list[str]):
         self.path, self.egs, self.source = path, egs, Source(path, faults, root)
 
-    def table(self) -> Table:
+    def tables(self) -> list[Table]:
+        """Return the table of the file, and the one by the published protocol if it asks for it."""
         source = self.source
         values = source.mapping((), source.value, TABLE, ("title", "kind", "columns", "rows"))
+        self.second: dict[str, dict[str, str]] = {}
+        table = self._table(values)
+        if ONE not in values:
+            for name in (name for name, found in self.second.items() if found):
+                source.fault(("rows",), f"{name}: results_{ONE} without {ONE} of the table")
+            return [table]
+        other = read_as_published(source, values[ONE], table, self.second)
+        return [table, other] if other else [table]
+
+    def _table(self, values: dict) -> Table:
+        source = self.source
         protocol = self._optional(("protocol",), values, "protocol", "choice") or "clean"
         self.columns = self._list("columns", values, self._column)
         self.protocol = protocol
@@ -160,6 +173,8 @@ class _Reader:
             source.fault((*path, "per_recipe", recipe), "this row has no command there")
         per = {recipe: read_options(source, (*path, "per_recipe", recipe), inner or {})
                for recipe, inner in each.items()}
+        self.second[name] = self._results((*path, f"results_{ONE}"),
+                                          values.get(f"results_{ONE}") or {})
         return Row(
             name, title, configs, tuple(dict(options).items()), per,
             self._optional(path, values, "preset"),
