@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from sertools.errors import ConfigError, UserError
 from sertools.recipe.lock import described, in_use
 from sertools.tables.data import Run
 from sertools.tables.tasks import Task
@@ -25,6 +26,9 @@ INTERRUPTED = 4
 class Handle(Protocol):
     """A run that was started."""
 
+    name: str
+    """What it is called elsewhere, such as "job 17"; empty for a process here."""
+
     def poll(self) -> int | None:
         """Return its exit code, or None while it runs."""
 
@@ -37,6 +41,7 @@ class Process:
     """A run on this machine."""
 
     process: subprocess.Popen
+    name: str = ""
 
     def poll(self) -> int | None:
         """Return its exit code, or None while it runs."""
@@ -62,9 +67,18 @@ def start_here(task: Task, gpu: str | None) -> Process:
 
 
 def open_log(task: Task):
-    """Return a task's log, opened to be added to, after a line that says when and what."""
-    task.log.parent.mkdir(parents=True, exist_ok=True)
-    log = open(task.log, "ab", buffering=0)
+    """Return a task's log, opened to be added to, after a line that says when and what.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    try:
+        task.log.parent.mkdir(parents=True, exist_ok=True)
+        log = open(task.log, "ab", buffering=0)
+    except OSError as error:
+        raise ConfigError(f"{task.log.parent} cannot be written: {error.strerror}", [],
+                          "logs and results lie there: work in a checkout that can be written"
+                          ) from error
     log.write(f"\n# {datetime.now():%Y-%m-%d %H:%M:%S} {task.run.command}\n".encode())
     return log
 
@@ -77,6 +91,8 @@ class Outcome:
     failed: dict[Run, str] = field(default_factory=dict)
     """Run -> why, with its log."""
     skipped: dict[Run, str] = field(default_factory=dict)
+    left: list[str] = field(default_factory=list)
+    """Names of those that go on without us, such as "job 17"."""
     stopped: bool = False
 
     @property
@@ -99,14 +115,17 @@ class Launcher:
         gpus: values of CUDA_VISIBLE_DEVICES, one for each of the jobs in turn.
         elsewhere: runs that other processes make now -> who; what needs them is not started.
         start: starts a task on a GPU.
+        follow: finds what an earlier call began elsewhere and what goes on there; None if nothing.
         say: prints a line.
     """
 
     def __init__(self, tasks: tuple[Task, ...], jobs: int = 1, gpus: tuple[str, ...] = (),
                  elsewhere: dict[Run, str] | None = None,
                  start: Callable[[Task, str | None], Handle] = start_here,
+                 follow: Callable[[Task], Handle | None] = lambda task: None,
                  say: Callable[[str], None] = said):
-        self.waiting, self.number, self.start, self.say = list(tasks), len(tasks), start, say
+        self.waiting, self.number, self.say = list(tasks), len(tasks), say
+        self.start, self.follow = start, follow
         self.free = [gpus[n % len(gpus)] if gpus else None for n in range(jobs)]
         self.running: list[tuple[Task, Handle, str | None, float]] = []
         self.outcome, self.signals = Outcome(skipped=dict(elsewhere or {})), 0
@@ -137,22 +156,38 @@ class Launcher:
         self.signals += 1
 
     def _stop(self, at_once: bool) -> None:
-        self.say("stopping: runs save and end" if not at_once else "stopping at once")
         # A run that goes on elsewhere without us is not waited for.
+        self.outcome.left += [each[1].name for each in self.running if each[1].name]
+        if not all(each[1].name for each in self.running):
+            self.say("stopping at once" if at_once else
+                     "stopping: runs save and end (Ctrl-C again: at once)")
         self.running = [each for each in self.running if each[1].stop(at_once)]
 
     def _fill(self) -> None:
         while self.free and (task := self._next()) is not None:
             self.waiting.remove(task)
-            holder = in_use(task.exp / ".lock")
+            handle = self.follow(task)
+            holder = in_use(task.exp / ".lock") if handle is None else None
             if holder is not None:
                 self._skip(task, f"in use by {described(holder)}")
                 continue
-            gpu = self.free.pop(0)
-            self.begun += 1
+            gpu, since = self.free[0], time.monotonic()
             on = f" on GPU {gpu}" if gpu is not None else ""
+            if handle is None:
+                try:
+                    handle = self.start(task, gpu)
+                except UserError as error:
+                    if not (self.begun or self.outcome.failed):
+                        raise
+                    self._fail(task, ": ".join([error.summary, *error.problems[:1]]))
+                    continue
+                on += f" as {handle.name}" if handle.name else ""
+            else:
+                on = f" goes on as {handle.name}"
+            self.free.pop(0)
+            self.begun += 1
             self.say(f"[{self.begun} of {self.number}]{on}: {task.run.command}\n    {task.log}")
-            self.running.append((task, self.start(task, gpu), gpu, time.monotonic()))
+            self.running.append((task, handle, gpu, since))
 
     def _give_up(self) -> None:
         for task in self.waiting:
@@ -193,6 +228,8 @@ class Launcher:
                 self._skip(task, f"in use by {described(holder)}")
             elif self.signals and (code == INTERRUPTED or code < 0):  # < 0: not yet begun
                 self.outcome.skipped[task.run] = "stopped; everything is saved"
+            elif code == INTERRUPTED:
+                self._fail(task, f"stopped by somebody else; everything is saved; log {task.log}")
             else:
                 self._fail(task, f"exit code {code}: {reason(task)}; log {task.log}")
 

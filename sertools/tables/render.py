@@ -1,4 +1,4 @@
-"""A table's view as text: Markdown, LaTeX, CSV, and the tables that the terminal shows."""
+"""A table's view as text: Markdown, CSV, and the tables that the terminal shows."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sertools.report.markdown import inline, render
 from sertools.report.tables import Table as Sheet
 from sertools.tables import cells
 from sertools.tables.data import Row, Run
+from sertools.tables.latex import latex_table
 from sertools.tables.view import View
 
 FORMATS = ("markdown", "latex", "csv")
@@ -141,36 +142,6 @@ def _joined(parts: list[str]) -> str:
     return re.sub(r"(\n\* [^\n]*)\n(?=\n\* )", r"\1", text)
 
 
-SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-           "—": "---", "–": "--", "−": "$-$", "±": r"$\pm$", "†": r"\dag{}", "‡": r"\ddag{}",
-           **{character: f"\\{character}" for character in "&%$#_{}"}}
-
-
-def escaped(text: str) -> str:
-    """Return text that LaTeX prints as it is."""
-    return "".join(SPECIAL.get(character, character) for character in text)
-
-
-def latex(views: list[View]) -> str:
-    """Return one `table` environment per table; needs no package."""
-    parts = []
-    for view in views:
-        sheet = grid(view)
-        label = re.sub(r"[^A-Za-z0-9]+", "-", view.table.name)
-        lines = ["% Made by code from sertools/tables and results.json.", r"\begin{table}",
-                 rf"\caption{{{escaped(sheet.title)}}}", rf"\label{{tab:{label}}}",
-                 rf"\begin{{tabular}}{{l{'r' * (len(sheet.header) - 1)}}}", r"\hline"]
-        for number, row in enumerate([sheet.header, *sheet.rows]):
-            # A row that begins with [ would be read as the line break's argument.
-            lines.append(" & ".join("{}" + escaped(cell) if cell.startswith("[") else escaped(cell)
-                                    for cell in row) + r" \\")
-            lines += [r"\hline"] if number == 0 else []
-        lines += [r"\hline", r"\end{tabular}"]
-        lines += [rf"\par {escaped(line)}" for line in cells.remarks(view)]
-        parts.append("\n".join([*lines, r"\end{table}"]))
-    return "\n\n".join(parts) + "\n"
-
-
 def to_csv(views: list[View]) -> str:
     """Return one line per cell with all digits."""
     buffer = io.StringIO()
@@ -197,4 +168,7 @@ def written(views: list[View], form: str, heading: str | None = None) -> str:
     """Return tables in one of `FORMATS`."""
     if form == "markdown":
         return markdown(views, heading)
-    return latex(views) if form == "latex" else to_csv(views)
+    if form == "latex":
+        return "\n\n".join(latex_table(view.table.name, grid(view), cells.remarks(view))
+                           for view in views) + "\n"
+    return to_csv(views)

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 from sertools.errors import ConfigError
 from sertools.tables.data import Table
-from sertools.tables.launch import Launcher, Outcome, start_here
+from sertools.tables.launch import Launcher, Outcome
 from sertools.tables.status import Stock
 from sertools.tables.tasks import Todo, read_extra, todo
 
@@ -44,7 +44,14 @@ def run_table(table: Table, options: argparse.Namespace) -> int:
     extra = read_extra(options.further)
     data = data_folders(options)
     rows = options.rows.split(",") if options.rows else None
-    found = todo(table, rows, Stock(options.egs), data, extra, lenient=options.dry_run)
+    queue = None
+    if options.slurm and not options.dry_run:
+        from sertools.tables.slurm import Queue, Settings
+
+        more = pairs("--slurm-option", options.slurm_option)
+        queue = Queue(Settings(options.partition, options.minutes, more=more))
+    found = todo(table, rows, Stock(options.egs), data, extra, lenient=options.dry_run,
+                 ours=queue.holds if queue else lambda log: False)
     told(table, found, rows)
     if options.dry_run:
         for task in found.tasks:
@@ -57,14 +64,9 @@ def run_table(table: Table, options: argparse.Namespace) -> int:
     jobs = options.jobs or len(gpus) or (len(found.tasks) if options.slurm else 1)
     if jobs < 1 and found.tasks:
         raise ConfigError(f"--jobs {jobs}: a number of at least 1 is expected")
-    start = start_here
-    if options.slurm:
-        from sertools.tables.slurm import Queue, Settings
-
-        more = pairs("--slurm-option", options.slurm_option)
-        start = Queue(Settings(options.partition, options.minutes, more=more)).start
-    outcome = Launcher(found.tasks, jobs, gpus, found.elsewhere, start).run()
-    summary(outcome, options.slurm)
+    ways = {"start": queue.start, "follow": queue.follow} if queue else {}
+    outcome = Launcher(found.tasks, jobs, gpus, found.elsewhere, **ways).run()
+    summary(outcome)
     return outcome.exit_code
 
 
@@ -143,14 +145,18 @@ def told(table: Table, found: Todo, rows: list[str] | None = None) -> None:
         print(f"skipped: {run.command}: in use by {why}")
 
 
-def summary(outcome: Outcome, queued: bool) -> None:
+def summary(outcome: Outcome) -> None:
     """Say how it ended, each failed run with its log."""
     print(f"{len(outcome.done)} done, {len(outcome.failed)} failed, "
-          f"{len(outcome.skipped)} skipped")
+          f"{len(outcome.skipped)} skipped"
+          + (f", {len(outcome.left)} in the queue" if outcome.left else ""))
     for run, why in outcome.failed.items():
         print(f"failed: {run.command}\n    {why}")
-    if outcome.stopped:
-        print("jobs that were submitted stay in the queue; the same command finds them again"
-              if queued else "stopped; the same command goes on")
+    if outcome.stopped and outcome.left:
+        numbers = [name.removeprefix("job ") for name in outcome.left]
+        print(f"no longer watched, in the queue: {', '.join(outcome.left)}; the same command "
+              f"watches again\nto save and end: scancel {' '.join(numbers)}")
+    elif outcome.stopped:
+        print("stopped; the same command goes on")
     elif outcome.failed:
         print("the same command tries the failed ones again")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +78,8 @@ def read_extra(words: list[str]) -> Extra:
 
 
 def todo(table: Table, rows: list[str] | None, stock: Stock, data: dict[str, Path],
-         extra: Extra = Extra(), lenient: bool = False) -> Todo:  # noqa: B008  frozen
+         extra: Extra = Extra(), lenient: bool = False,  # noqa: B008  frozen
+         ours: Callable[[Path], bool] = lambda log: False) -> Todo:
     """Return the missing runs of a table, those that others need first.
 
     Args:
@@ -87,6 +89,7 @@ def todo(table: Table, rows: list[str] | None, stock: Stock, data: dict[str, Pat
         data: recipe -> folder of its official release.
         extra: options passed on.
         lenient: leave the folders of data open, for a look only.
+        ours: says by a run's log whether what makes it now can be followed.
 
     Raises:
         ConfigError: unknown rows, configurations that cannot be used, folders of data that lack.
@@ -105,9 +108,10 @@ def todo(table: Table, rows: list[str] | None, stock: Stock, data: dict[str, Pat
             _want(row, runs, stock, extra, wanted)
     done = [run for run in wanted if stock.standing(run).state == "done"]
     elsewhere = {run: stock.standing(run).why for run in wanted
-                 if stock.standing(run).state == "running"}
+                 if stock.standing(run).state == "running" and not ours(log_of(stock.egs, run))}
     left = [run for run in wanted if run not in done and run not in elsewhere]
-    problems = faults(stock.egs, left)
+    # An option that is no key names no other experiment: those that are done may not hide it.
+    problems = faults(stock.egs, list(wanted) if extra.options else left)
     problems = problems if problems or lenient else _lacking(stock.egs, left, data)
     if problems:
         raise ConfigError(f"{table.name} cannot be run; nothing was started", problems)

@@ -6,7 +6,7 @@ import signal
 import time
 
 import pytest
-from sertools.recipe.lock import Lock
+from sertools.recipe.lock import Lock, in_use
 from sertools.tables.status import Stock
 
 
@@ -64,6 +64,8 @@ def test_a_run_that_is_stopped_before_it_listens_has_not_failed(bench):
     from sertools.tables.tasks import todo
 
     class Killed:
+        name = ""
+
         def poll(self):
             return -signal.SIGTERM
 
@@ -82,6 +84,29 @@ def test_a_fault_of_many_rows_is_told_once(bench, capsys):
     err = capsys.readouterr().err
     assert err.count("has no such key") == 1
     assert "first.yaml --widht 3 and 1 more: --widht: first.yaml has no such key" in err
+
+
+def test_an_option_that_is_no_key_is_told_of_rows_that_are_done(bench, capsys):
+    assert bench.main("run", "p/t", "--rows", "first") == 0
+    assert bench.main("run", "p/t", "--rows", "first", "--widht", "3") == 2
+    assert "--widht: first.yaml has no such key" in capsys.readouterr().err
+
+
+def test_a_run_that_somebody_else_stopped_is_told(bench, capsys):
+    (bench.toy / "wait-first").touch()
+    process = bench.start("run", "p/t", "--rows", "first")
+    wait_for(bench.toy / "ready-first")
+    os.kill(in_use(bench.toy / "exp/first/.lock")["pid"], signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "failed: cd egs/toy && python run.py hparams/first.yaml: stopped by somebody" in out
+
+
+def test_a_folder_that_cannot_be_written_is_told_in_words(bench, capsys):
+    (bench.toy / "exp").write_text("a file where a folder should be")
+    assert bench.main("run", "p/t", "--rows", "first") == 2
+    err = capsys.readouterr().err
+    assert f"{bench.toy}/exp/.tables cannot be written: Not a directory" in err
 
 
 def test_rows_and_options_are_passed_on_and_make_other_experiments(bench):
@@ -160,7 +185,8 @@ def test_a_second_ctrl_c_stops_at_once(bench):
     process = bench.start("run", "p/t", "--rows", "first")
     wait_for(bench.toy / "ready-first")
     process.send_signal(signal.SIGINT)
-    for line in iter(process.stdout.readline, "stopping: runs save and end\n"):
+    for line in iter(process.stdout.readline,
+                     "stopping: runs save and end (Ctrl-C again: at once)\n"):
         assert line, "it ended without a word"
     process.send_signal(signal.SIGINT)
     begun = time.monotonic()
