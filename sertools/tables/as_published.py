@@ -7,6 +7,8 @@ which options do as the paper did; the second table is made from the first and t
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from sertools.tables.data import Row, Table
 from sertools.tables.options import read_options
@@ -19,15 +21,22 @@ ONE = "as_published"
 KEYS = ("note", "options")
 
 
+class Second(NamedTuple):
+    """What a row says of the second table."""
+
+    options: Options = ()
+    results: Mapping[str, str] = {}
+
+
 def read_as_published(source: Source, values: object, table: Table,
-                      results: dict[str, dict[str, str]]) -> Table | None:
+                      rows: Mapping[str, Second]) -> Table | None:
     """Return the second table that `as_published` asks for; None after noting what is wrong.
 
     Args:
         source: the file, which notes faults.
         values: of the key `as_published`: a note, and options of every recipe of the columns.
         table: the first table.
-        results: row -> recipe -> committed results under that protocol.
+        rows: what each row says of it: further options, committed results.
     """
     path = (ONE,)
     given = source.mapping(path, values, KEYS, KEYS)
@@ -44,17 +53,18 @@ def read_as_published(source: Source, values: object, table: Table,
             source.fault((*path, "options", recipe), "protocol: paper is expected among them")
     if note is None or set(options) != set(recipes):
         return None
-    rows = tuple(as_published(row, options, results.get(row.name, {})) for row in table.rows)
+    made = tuple(as_published(row, options, rows.get(row.name, Second())) for row in table.rows)
     return dataclasses.replace(
         table, file=f"{table.file}_{ONE}", title=f"{table.title}, by the paper's own protocol",
-        protocol="paper", note=note, rows=rows)
+        protocol="paper", note=note, rows=made)
 
 
-def as_published(row: Row, options: dict[str, Options], results: dict[str, str]) -> Row:
+def as_published(row: Row, options: Mapping[str, Options], second: Second) -> Row:
     """Return a row whose commands take these options of a recipe where it gives none itself."""
     per = {}
     for recipe in row.configs:
-        own = dict(row.options) | dict(row.per_recipe.get(recipe, ()))
-        more = {key: value for key, value in options[recipe] if key not in own}
-        per[recipe] = tuple((more | dict(row.per_recipe.get(recipe, ()))).items())
-    return dataclasses.replace(row, per_recipe=per, results=results)
+        own = dict(row.per_recipe.get(recipe, ())) | dict(second.options)
+        given = dict(row.options) | own
+        more = {key: value for key, value in options[recipe] if key not in given}
+        per[recipe] = tuple((more | own).items())
+    return dataclasses.replace(row, per_recipe=per, results=dict(second.results))

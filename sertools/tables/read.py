@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sertools.errors import ConfigError
-from sertools.tables.as_published import ONE, read_as_published
+from sertools.tables.as_published import ONE, Second, read_as_published
 from sertools.tables.data import COMPUTED, Cell, Column, Paper, Registry, Row, Run, Table
 from sertools.tables.options import read_options
 from sertools.tables.places import Keys, Source
@@ -24,7 +24,7 @@ TABLE = ("title", "number", "kind", "protocol", "published_protocol", ONE, "tran
 COLUMN = ("name", "title", "recipe", "metric", "part", "options", "computed", "published", "own",
           "digits")
 ROW = ("name", "title", "config", "options", "per_recipe", "preset", "hours", "small", "results",
-       f"results_{ONE}", "needs", "note", "cells")
+       f"options_{ONE}", f"results_{ONE}", "needs", "note", "cells")
 CELL = ("value", "source", "std", "protocol", "note")
 NEED = ("recipe", "config", "options")
 
@@ -70,11 +70,11 @@ class _Reader:
         """Return the table of the file, and the one by the published protocol if it asks for it."""
         source = self.source
         values = source.mapping((), source.value, TABLE, ("title", "kind", "columns", "rows"))
-        self.second: dict[str, dict[str, str]] = {}
+        self.second: dict[str, Second] = {}
         table = self._table(values)
         if ONE not in values:
-            for name in (name for name, found in self.second.items() if found):
-                source.fault(("rows",), f"{name}: results_{ONE} without {ONE} of the table")
+            for name in (name for name, found in self.second.items() if any(found)):
+                source.fault(("rows",), f"{name}: options or results_{ONE} without {ONE} above")
             return [table]
         other = read_as_published(source, values[ONE], table, self.second)
         return [table, other] if other else [table]
@@ -173,8 +173,9 @@ class _Reader:
             source.fault((*path, "per_recipe", recipe), "this row has no command there")
         per = {recipe: read_options(source, (*path, "per_recipe", recipe), inner or {})
                for recipe, inner in each.items()}
-        self.second[name] = self._results((*path, f"results_{ONE}"),
-                                          values.get(f"results_{ONE}") or {})
+        self.second[name] = Second(
+            read_options(source, (*path, f"options_{ONE}"), values.get(f"options_{ONE}") or {}),
+            self._results((*path, f"results_{ONE}"), values.get(f"results_{ONE}") or {}))
         return Row(
             name, title, configs, tuple(dict(options).items()), per,
             self._optional(path, values, "preset"),

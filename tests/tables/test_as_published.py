@@ -1,0 +1,84 @@
+"""The second table, by the paper's own protocol: made from the first, held to what it may say."""
+
+from pathlib import Path
+
+import pytest
+from sertools.errors import ConfigError
+from sertools.tables import Run, read_registry
+
+SECOND = """\
+published_protocol: paper
+as_published:
+  note: All toys on both sides.
+  options:
+    toy: {protocol: paper, width: 4}
+columns:
+"""
+EGS = Path(__file__).resolve().parents[2] / "egs"
+
+
+def with_second(bench, **changes):
+    text = bench.table.read_text().replace("columns:\n", SECOND, 1)
+    for old, new in changes.values():
+        assert old in text
+        text = text.replace(old, new, 1)
+    bench.table.write_text(text)
+    return {table.name: table for table in bench.registry().tables}
+
+
+def test_rows_take_its_options_unless_they_give_their_own(bench):
+    tables = with_second(bench, own=("    options: {width: 16}\n",
+                                     "    options: {width: 16}\n"
+                                     "    options_as_published: {seeds: 7}\n"))
+    first, second = tables["p/t"], tables["p/t_as_published"]
+    assert (second.protocol, second.published_protocol, second.number) == ("paper", "paper", "2")
+    assert second.note == "All toys on both sides." and first.note is None
+    column = second.columns[0]
+    rows = {row.name: row for row in second.rows}
+    assert rows["first"].run(column) == Run("toy", "first", (("protocol", "paper"), ("width", "4")))
+    wide = rows["wide"].run(column)
+    assert dict(wide.options) == {"width": "16", "protocol": "paper", "seeds": "7"}
+    assert rows["others"].run(column) is None
+    assert rows["others"].cells == first.rows[3].cells
+    assert [row.run(column).options for row in first.rows[:2]] == [(), (("width", "16"),)]
+
+
+def test_its_values_compare_where_those_of_the_first_do_not(bench, capsys):
+    with_second(bench)
+    assert bench.main("run", "p/t", "--rows", "first") == 0
+    assert bench.main("run", "p/t_as_published", "--rows", "first") == 0
+    capsys.readouterr()
+    bench.main("show", "p/t")
+    apart = "published with the protocol paper, ours with clean"
+    assert apart in capsys.readouterr().out
+    bench.main("show", "p/t_as_published")
+    assert apart not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("wrong, fault", [
+    (("toy: {protocol: paper, width: 4}", "toy: {width: 4}"), "protocol: paper is expected among"),
+    (("toy: {protocol: paper, width: 4}", "toys: {protocol: paper}"), "toy is missing"),
+    (("  note: All toys on both sides.\n", ""), "note is missing"),
+    (("published_protocol: paper\n", ""), "beside published values of the protocol paper"),
+])  # fmt: skip
+def test_what_it_must_say(bench, wrong, fault):
+    with pytest.raises(ConfigError) as caught:
+        with_second(bench, wrong=wrong)
+    assert any(fault in line for line in caught.value.problems), caught.value.problems
+
+
+def test_a_row_says_nothing_of_a_table_that_is_not_there(bench):
+    bench.table.write_text(bench.table.read_text().replace(
+        "    hours: 2\n", "    hours: 2\n    options_as_published: {width: 4}\n", 1))
+    with pytest.raises(ConfigError) as caught:
+        bench.registry()
+    assert any("first: options or results_as_published without" in line
+               for line in caught.value.problems)
+
+
+def test_every_command_of_the_shipped_ones_takes_the_protocol_paper():
+    tables = [table for table in read_registry(EGS).tables if table.protocol == "paper"]
+    assert len(tables) >= 9
+    for table in tables:
+        for run in table.runs():
+            assert dict(run.options)["protocol"] == "paper", (table.name, run.command)
