@@ -50,6 +50,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def registry_of(options: argparse.Namespace) -> Registry:
     """Return all tables, with the values that the user adds."""
+    lacking = [str(folder) for folder in (options.egs, options.papers) if not folder.is_dir()]
+    if lacking:
+        raise ConfigError("there is no such folder", lacking)
     registry = read_registry(options.egs, options.papers)
     added = options.published or os.environ.get(VARIABLE)
     return with_published(registry, Path(added)) if added else registry
@@ -166,9 +169,10 @@ def smoke(options: argparse.Namespace) -> int:
         raise ConfigError(f"--smoke takes no options of run.py: {' '.join(options.further)}")
     os.environ["HF_HUB_OFFLINE"] = "1"  # everything is made here
     sys.path.insert(0, str(tests))
+    from sertools.tables.running import row_names
     from smoke_rows import try_rows
 
-    return try_rows(table, options.rows.split(",") if options.rows else None, EGS.parent)
+    return try_rows(table, row_names(options.rows), EGS.parent)
 
 
 def write(options: argparse.Namespace) -> int:
@@ -189,8 +193,24 @@ def write(options: argparse.Namespace) -> int:
             raise ConfigError(f"{name}: no table has a column of this recipe")
         views = [view(table, stock, lambda column: column.recipe == name) for table in tables]
     text = written(views, options.format, heading)
-    print(write_text(options.out, text) if options.out else text, end="\n" if options.out else "")
+    if options.out:
+        print(saved(options.out, text))
+    else:
+        print(text, end="")
     return 0
+
+
+def saved(path: Path, text: str) -> Path:
+    """Write a file.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    try:
+        return write_text(path, text)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}",
+                          remedy="name another file with --out") from error
 
 
 def pages(options: argparse.Namespace) -> int:
@@ -215,7 +235,7 @@ def matrix(options: argparse.Namespace) -> int:
 def settle(stale: dict[Path, str], check: bool, command: str) -> int:
     """Write what is out of date, or with `check` name it; return the exit code."""
     for path, text in stale.items():
-        print(f"{path} is out of date" if check else write_text(path, text))
+        print(f"{path} is out of date" if check else saved(path, text))
     if stale and check:
         print(f"To mend it: {command}")
     return 1 if stale and check else 0

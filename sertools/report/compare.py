@@ -13,15 +13,21 @@ from sertools.scoring.intervals import paired_difference
 from sertools.scoring.predictions import Prediction, read_predictions
 
 
-def compare(first: str | Path, second: str | Path) -> dict[str, Any]:
+def compare(first: str | Path, second: str | Path, part: str | None = None) -> dict[str, Any]:
     """Return the paired difference `first` minus `second` of two experiment folders.
 
     Each must have been evaluated on all its folds; several seeds are averaged.
 
+    Args:
+        first: folder of an experiment.
+        second: folder of the one that it is compared with.
+        part: a further test part, such as Test2; None: the main one.
+
     Raises:
-        DataError: a folder is no finished experiment, or they saw other utterances.
+        DataError: a folder is no finished experiment or has no such part, or they saw other
+            utterances.
     """
-    runs = [_runs(Path(folder)) for folder in (first, second)]
+    runs = [_runs(Path(folder), part) for folder in (first, second)]
     classes = [read_json(Path(folder) / "report/results.json")["classes"]
                for folder in (first, second)]
     if classes[0] != classes[1]:
@@ -40,13 +46,17 @@ def comparison_table(result: dict[str, Any], first: str, second: str) -> Table:
     return Table(f"{first} - {second}", ["", "difference", "95 %", "p"], rows)
 
 
-def _runs(folder: Path) -> list[list[Prediction]]:
+def _runs(folder: Path, part: str | None) -> list[list[Prediction]]:
     """Return the test predictions of each seed, all folds together."""
     if not (folder / "report/results.json").is_file():
         raise DataError(f"{folder} is no finished experiment", remedy="run its stage report")
     units = read_json(folder / "report/results.json")["units"]
     seeds: dict[int, list[Prediction]] = {}
     for unit in units:
-        part = folder / f"fold{unit['fold']}/seed{unit['seed']}/evaluate/test.jsonl"
-        seeds.setdefault(unit["seed"], []).extend(read_predictions(part))
+        evaluated = folder / f"fold{unit['fold']}/seed{unit['seed']}/evaluate"
+        path = evaluated / (f"test_{part}.jsonl" if part else "test.jsonl")
+        if path.is_file() or not part:  # not every fold has the further parts
+            seeds.setdefault(unit["seed"], []).extend(read_predictions(path))
+    if part and not seeds:
+        raise DataError(f"{folder} has no predictions of the test part {part}")
     return list(seeds.values())

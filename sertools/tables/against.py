@@ -18,7 +18,7 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Paired:
-    """One score of one recipe, the first row minus the second."""
+    """One score of one recipe's test part, the first row minus the second."""
 
     column: Column
     difference: float
@@ -38,7 +38,7 @@ class Against:
     rows: tuple[Row, Row]
     scores: tuple[Paired, ...]
     left: dict[str, str]
-    """Recipe -> why it is left out."""
+    """Recipe, or recipe and test part -> why it is left out."""
 
     def adjusted(self) -> list[float | None]:
         """Return Holm's p of every score: of several, one is below 0.05 by chance."""
@@ -72,24 +72,29 @@ def against(table: Table, names: list[str], stock: Stock, metric: str | None = N
                           remedy=f"its rows are {', '.join(known)}")
     if names[0] == names[1]:
         raise ConfigError(f"{names[0]}: a row is not compared with itself")
-    columns = [column for column in table.columns if column.recipe and not column.part
+    columns = [column for column in table.columns if column.recipe
                and metric in (None, column.metric)]
     if not columns:
         scores = dict.fromkeys(column.metric for column in table.columns if column.recipe)
-        raise ConfigError(f"{table.name} has no column of {metric or 'a test part'}",
+        raise ConfigError(f"{table.name} has no column of {metric or 'a recipe'}",
                           remedy=f"its scores are {', '.join(scores) or 'none'}")
     rows, scores, left = (known[names[0]], known[names[1]]), [], {}
     for column in columns:
         runs = [row.run(column) for row in rows]
-        reason = _lacking(rows, runs, column, stock)
+        reason, place = _lacking(rows, runs, column, stock), column.recipe
         if reason is None:
+            place = _place(column)
             try:
                 scores.append(_paired(column, [stock.standing(run) for run in runs]))
                 continue
             except DataError as error:
                 reason = "; ".join([error.summary, *error.problems[:1]])
-        left.setdefault(column.recipe, reason)
+        left.setdefault(place, reason)
     return Against(rows, tuple(scores), left)
+
+
+def _place(column: Column) -> str:
+    return f"{column.recipe} {column.part}" if column.part else column.recipe
 
 
 def _lacking(rows: tuple[Row, Row], runs: list[Run | None], column: Column,
@@ -110,7 +115,7 @@ def _lacking(rows: tuple[Row, Row], runs: list[Run | None], column: Column,
 
 
 def _paired(column: Column, standings: list[Standing]) -> Paired:
-    result = compare(*(standing.folder for standing in standings))
+    result = compare(*(standing.folder for standing in standings), column.part)
     entry = result["metrics"].get(column.metric)
     if entry is None or entry["difference"] is None:
         raise DataError(f"these results have no {column.metric}")
@@ -131,7 +136,7 @@ def sheet_of(found: Against) -> Sheet:
         said = ("cannot be said" if holm is None else "no difference shown" if holm >= LEVEL
                 else "higher" if score.difference > 0 else "lower")
         sheet.rows.append([
-            score.column.recipe, name_of(metric), number(metric, score.difference),
+            _place(score.column), name_of(metric), number(metric, score.difference),
             interval(metric, score.low, score.high), *("—" if p is None else f"{p:.3f}"
                                                        for p in (score.p, holm)),
             said, score.drawn])

@@ -35,7 +35,8 @@ class Source:
             self.value = None if node is None else self._plain(node, ())
             self.broken = False
         except (OSError, UnicodeDecodeError) as error:
-            self.fault((), f"cannot be read: {error}")
+            why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+            self.fault((), f"cannot be read: {why}")
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             line = f":{mark.line + 1}" if mark else ""
@@ -79,7 +80,7 @@ class Source:
         unknown = [] if known is None else [key for key in value if key not in set(known)]
         for key in unknown:
             near = get_close_matches(key, list(known), 1)
-            hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(known)}"
+            hint = f"did you mean {near[0]}?" if near else f"the keys are {_listed(list(known))}"
             self.fault((*path, key), f"this key is unknown; {hint}")
         return {key: inner for key, inner in value.items() if key not in unknown}
 
@@ -109,3 +110,8 @@ class Source:
             self.fault(path, f"one of {', '.join(known)} is expected, not {value!r}")
             return None
         return value
+
+
+def _listed(names: list[str], most: int = 12) -> str:
+    more = [f"{len(names) - most} more"] if len(names) > most else []
+    return ", ".join([*names[:most], *more])

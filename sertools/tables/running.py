@@ -7,10 +7,10 @@ import os
 import shlex
 from pathlib import Path
 
-import yaml
 from sertools.errors import ConfigError
 from sertools.tables.data import Table
 from sertools.tables.launch import Launcher, Outcome
+from sertools.tables.places import Source
 from sertools.tables.status import Stock
 from sertools.tables.tasks import Todo, read_extra, todo
 
@@ -41,9 +41,10 @@ def run_table(table: Table, options: argparse.Namespace) -> int:
         ConfigError: nothing was started; every fault is listed.
     """
     _check_slurm(options)
+    _check_numbers(options)
     extra = read_extra(options.further)
     data = data_folders(options)
-    rows = options.rows.split(",") if options.rows else None
+    rows = row_names(options.rows)
     queue = None
     if options.slurm and not options.dry_run:
         from sertools.tables.slurm import Queue, Settings
@@ -62,8 +63,6 @@ def run_table(table: Table, options: argparse.Namespace) -> int:
     gpus = tuple(options.gpus.split(",")) if options.gpus else ()
     _check_gpus(gpus)
     jobs = options.jobs or len(gpus) or (len(found.tasks) if options.slurm else 1)
-    if jobs < 1 and found.tasks:
-        raise ConfigError(f"--jobs {jobs}: a number of at least 1 is expected")
     ways = {"start": queue.start, "follow": queue.follow} if queue else {}
     outcome = Launcher(found.tasks, jobs, gpus, found.elsewhere, **ways).run()
     summary(outcome)
@@ -76,6 +75,28 @@ def _check_slurm(options: argparse.Namespace) -> None:
                           "one of them out")
     if not options.slurm and (options.partition or options.slurm_option):
         raise ConfigError("--partition and --slurm-option are for --slurm")
+
+
+def _check_numbers(options: argparse.Namespace) -> None:
+    given = {"jobs": options.jobs, "minutes": options.minutes}
+    wrong = [f"--{name} {value}: a number of at least 1 is expected"
+             for name, value in given.items() if value is not None and value < 1]
+    if wrong:
+        raise ConfigError("these options cannot be used", wrong)
+
+
+def row_names(words: str | None) -> list[str] | None:
+    """Return the names of --rows; None: all rows.
+
+    Raises:
+        ConfigError: there is no name in it.
+    """
+    if words is None:
+        return None
+    names = [word.strip() for word in words.split(",") if word.strip()]
+    if not names:
+        raise ConfigError("--rows: names of rows are expected, such as --rows first,second")
+    return names
 
 
 def _check_gpus(gpus: tuple[str, ...]) -> None:
@@ -100,17 +121,16 @@ def data_folders(options: argparse.Namespace) -> dict[str, Path]:
     """Return recipe -> folder of its official release.
 
     Raises:
-        ConfigError: a recipe does not exist, or the file cannot be read.
+        ConfigError: a recipe does not exist, or the file is no such file; all faults are listed.
     """
     given: dict[str, str] = {}
     if options.data:
-        try:
-            content = yaml.safe_load(options.data.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
-            raise ConfigError(f"--data {options.data} cannot be read: {error}") from error
-        if not isinstance(content, dict):
-            raise ConfigError(f"--data {options.data}: lines `recipe: folder` are expected")
-        given = {str(key): str(value) for key, value in content.items()}
+        faults: list[str] = []
+        source = Source(options.data, faults, options.data.parent)
+        for name, value in source.mapping((), source.value).items():
+            given[name] = source.text((name,), value) or ""
+        if faults:
+            raise ConfigError(f"--data {options.data}: lines `recipe: folder` are expected", faults)
     given |= pairs("--data_folder", options.data_folder)
     problems = [f"{name}: there is no recipe egs/{name}" for name in given
                 if not (options.egs / name / "run.py").is_file()]

@@ -8,18 +8,23 @@ from sertools.scoring.predictions import Prediction, write_predictions
 CLASSES = ["joy", "rage", "calm"]
 
 
-def predicted(bench, tag, right, seeds=(1,), protocol="clean"):
-    """Put predictions beside the results of a toy's run; `right` utterances of four are right."""
+def predicted(bench, tag, right, seeds=(1,), protocol="clean", further=None):
+    """Put predictions beside the results of a toy's run; `right` utterances of four are right.
+
+    `further`: as many are right in the further test part, which only the first fold has.
+    """
     folder = bench.toy / "exp" / tag
     path, units = folder / "report/results.json", []
     for seed in seeds:
         for fold, speakers in (("1", "ab"), ("2", "cd")):
             truth = ["joy", "rage", "joy", "rage"]
-            write_predictions(
-                folder / f"fold{fold}/seed{seed}/evaluate/test.jsonl",
-                [Prediction(f"{speaker}{n}", speaker, truth[n],
-                            truth[n] if n < right else "calm", None)
-                 for speaker in speakers for n in range(4)])
+            parts = {"test": right} | ({"test_test2": further} if further and fold == "1" else {})
+            for name, number in parts.items():
+                write_predictions(
+                    folder / f"fold{fold}/seed{seed}/evaluate/{name}.jsonl",
+                    [Prediction(f"{speaker}{n}", speaker, truth[n],
+                                truth[n] if n < number else "calm", None)
+                     for speaker in speakers for n in range(4)])
             units.append({"fold": fold, "seed": seed})
     results = json.loads(path.read_text())
     results["protocol"]["protocol"] = protocol
@@ -46,6 +51,23 @@ def test_a_difference_is_one_or_none_is_shown(made, capsys):
     assert "lower" in capsys.readouterr().out
     assert made.main("compare", "p/t", "wide", "broken") == 0
     assert "no difference shown" in capsys.readouterr().out
+
+
+def test_a_further_test_part_is_compared_on_its_own(made, capsys):
+    predicted(made, "first", 4, further=2)
+    predicted(made, "first_width=16", 4, further=3)
+    capsys.readouterr()
+    assert made.main("compare", "p/t", "first", "wide") == 0
+    lines = capsys.readouterr().out.splitlines()
+    main, second = [line for line in lines if line.startswith("toy")]
+    # of joy 1 of 2 and of rage 1 of 2 against 2 of 2 and 1 of 2: UA 0.50 against 0.75
+    assert second.startswith("toy test2") and " -25.00 " in second and "2 speakers" in second
+    assert " 0.00" in main and "4 speakers" in main and "no difference shown" in main
+    predicted(made, "broken", 4)
+    assert made.main("compare", "p/t", "first", "broken") == 0
+    out = capsys.readouterr().out
+    assert "toy test2: left out, " in out
+    assert "broken has no predictions of the test part test2" in out
 
 
 def test_what_cannot_be_compared_is_told(made, capsys):

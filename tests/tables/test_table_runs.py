@@ -125,6 +125,10 @@ def test_rows_and_options_are_passed_on_and_make_other_experiments(bench):
     (["--widht", "3"], "--widht: first.yaml has no such key; did you mean width?"),
     (["--exp-dir", "/tmp"], "--exp-dir: this is not passed on to rows"),
     (["--rows", "last"], "p/t has no row last"),
+    (["--rows", " , "], "names of rows are expected"),
+    (["--jobs", "0"], "--jobs 0: a number of at least 1 is expected"),
+    (["--minutes", "-1"], "--minutes -1: a number of at least 1 is expected"),
+    (["--data", "/nowhere.yaml"], "nowhere.yaml: cannot be read: No such file or directory"),
     (["--slurm", "--gpus", "0"], "--gpus and --slurm"),
     (["--partition", "gpu"], "are for --slurm"),
 ])  # fmt: skip
@@ -139,6 +143,22 @@ def test_folders_of_data_may_stand_in_a_file(bench):
     file = bench.root / "data.yaml"
     file.write_text(f"toy: {bench.root / 'release'}\n")
     assert bench.main("run", "p/t", "--rows", "broken", "--data", file) == 0
+
+
+def test_every_fault_of_a_file_of_folders_is_told(bench, capsys):
+    file = bench.root / "data.yaml"
+    for content, told in ((b"toy:\n", "data.yaml:1: toy: a text is expected"),
+                          (b"toy: 3\ntoys: /x\n", "data.yaml:1: toy: a text is expected"),
+                          (b"- toy\n", "data.yaml:1: keys with values are expected"),
+                          (b"", "data.yaml: keys with values are expected"),
+                          (b"toy: /x\ntoy: /y\n", "data.yaml:2: toy: is given twice"),
+                          (b"toy: [\n", "data.yaml:2: "),
+                          (b"\xff", "cannot be read: it is no text in UTF-8")):
+        file.write_bytes(content)
+        assert bench.main("run", "p/t", "--data", file) == 2
+        err = capsys.readouterr().err
+        assert told in err and "lines `recipe: folder` are expected" in err
+    assert bench.ran() == []
 
 
 def test_dry_run_says_the_commands_and_starts_nothing(bench, capsys):
@@ -167,7 +187,7 @@ def test_a_run_of_another_process_is_skipped_and_told(bench, capsys):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_what_runs_and_the_same_command_goes_on(bench, number):
     (bench.toy / "wait-first").touch()
-    process = bench.start("run", "p/t", "--rows", "first,wide")
+    process = bench.start("run", "p/t", "--rows", "first, wide")
     wait_for(bench.toy / "ready-first")
     process.send_signal(number)
     out, _ = process.communicate(timeout=60)

@@ -218,6 +218,22 @@ def test_a_recipes_own_page(made, capsys):
     assert "name a table, or a recipe" in capsys.readouterr().err
 
 
+def test_a_place_that_cannot_be_written_is_told(bench, capsys):
+    (bench.root / "file").touch()
+    for out, why in ((bench.root, "Is a directory"), (bench.root / "file/t.md", "")):
+        assert bench.main("write", "p/t", "--out", out) == 2
+        err = capsys.readouterr().err
+        assert f"{out} cannot be written: {why}" in err and "another file with --out" in err
+    assert bench.main("matrix", "--out", bench.root / "file/m.md") == 2
+    assert "m.md cannot be written" in capsys.readouterr().err
+
+
+def test_folders_that_are_not_there_are_told(bench, capsys):
+    for option in ("--egs", "--papers"):
+        assert bench.tool.main(["list", option, "/nowhere"]) == 2
+        assert "there is no such folder\n  - /nowhere" in capsys.readouterr().err
+
+
 def test_marked_sections_are_made_again(bench, capsys):
     page = bench.toy / "PAGE.md"
     page.write_text("# Mine\n\n<!-- table: p/t -->\nold\n<!-- end of table -->\n\nkept\n")
