@@ -168,6 +168,7 @@ def smoke(options: argparse.Namespace) -> int:
     if options.further:
         raise ConfigError(f"--smoke takes no options of run.py: {' '.join(options.further)}")
     os.environ["HF_HUB_OFFLINE"] = "1"  # everything is made here
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # of imitations there is little to say
     sys.path.insert(0, str(tests))
     from sertools.tables.running import row_names
     from smoke_rows import try_rows
