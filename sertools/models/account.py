@@ -23,6 +23,7 @@ from sertools.models.language_audio import LanguageAudio
 from sertools.models.presets import PRESETS, build_encoder
 from sertools.models.text.pretrained import TransformersText
 from sertools.models.vesper import Vesper
+from sertools.models.whisper import SIZES, WindowedWhisper, build_whisper
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -98,6 +99,7 @@ REGISTRY: dict[str, Callable[[], nn.Module]] = {
     **{f"gemoclap_{name}": partial(_language_audio, preset) for name, preset in GEMOCLAP.items()},
     "vesper4_pretraining": partial(_vesper, "vesper4"),
     "vesper12_pretraining": partial(_vesper, "vesper12"),
+    **{f"whisper_{size}": partial(build_whisper, size) for size in SIZES},
 }
 """Further models by name, or more than the encoder of the preset of that name: what builds them.
 They must take (1, samples) waveforms."""
@@ -108,7 +110,8 @@ def describe(model: str | nn.Module, seconds: float = 10.0) -> dict[str, Any]:
 
     Multiply-accumulates are those of all matrix products and convolutions, the products of
     queries, keys and values included; they grow with the length, which is therefore told. The
-    Fourier transform of the log-mel front end and elementwise operations are left out.
+    Fourier transform of the log-mel front end and elementwise operations are left out. Whisper
+    computes 30 s whatever it hears: per second it costs the less, the longer an utterance is.
 
     Args:
         model: a preset, a name in `REGISTRY`, whatever `load_encoder` takes, or a module that
@@ -171,13 +174,14 @@ def _size(encoder: nn.Module, seconds: float) -> dict[str, Any]:
 
 def _inner(model: nn.Module) -> str:
     """Return the prefix of an encoder inside the model, whose parts are told like the others."""
-    return "encoder." if isinstance(getattr(model, "encoder", None), SpeechEncoder) else ""
+    ours = isinstance(getattr(model, "encoder", None), SpeechEncoder)
+    return "encoder." if ours or isinstance(model, WindowedWhisper) else ""
 
 
 def _part(name: str) -> str:
     """Return the part of the model that a parameter or module of this dotted name belongs to."""
     words = [word for word in name.split(".") if not word.isdigit()]
-    return " ".join(words[: 2 if words[0] in ("blocks", "encoders") else 1])
+    return " ".join(words[: 2 if words[0] in ("blocks", "encoders", "layers") else 1])
 
 
 def _macs(model: nn.Module, seconds: float) -> dict[str, int]:
@@ -192,7 +196,7 @@ def _macs(model: nn.Module, seconds: float) -> dict[str, int]:
         name = module.partition(".")[2].removeprefix(inner)
         if f"{name}." == inner:
             continue
-        depth = {"blocks": 3, "encoders": 2}.get(name.partition(".")[0], 1)
+        depth = {"blocks": 3, "layers": 3, "encoders": 2}.get(name.partition(".")[0], 1)
         if name and name.count(".") + 1 == depth:
             macs[_part(name)] = macs.get(_part(name), 0) + sum(counts.values()) // 2
     rest = counter.get_total_flops() // 2 - sum(macs.values())

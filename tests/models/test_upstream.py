@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import torch
-from sertools.errors import ConfigError, DataError
+from sertools.errors import ConfigError
 from sertools.models.upstream import load_upstream
 
 SMALL = {
@@ -280,49 +280,6 @@ def test_other_kinds_are_counted_too(models, kind):
     size = upstream.size()
     assert size["parameters"] == sum(p.numel() for p in upstream.parameters())
     assert size["macs_per_second"] > 0 and not any(p.is_meta for p in upstream.parameters())
-
-
-@pytest.fixture(scope="module")
-def whisper(tmp_path_factory):
-    import transformers
-
-    folder = tmp_path_factory.mktemp("whisper")
-    config = transformers.WhisperConfig(
-        d_model=16, encoder_layers=2, decoder_layers=1, encoder_attention_heads=2,
-        decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, num_mel_bins=20,
-        max_source_positions=100, encoder_layerdrop=0.9, dropout=0.0,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    transformers.WhisperModel(config).save_pretrained(folder)
-    transformers.WhisperFeatureExtractor(feature_size=20, chunk_length=2).save_pretrained(folder)
-    return folder
-
-
-def test_whisper(whisper):
-    upstream = load_upstream(whisper)
-    batch, lengths = speech(20000, 7000)
-    together = upstream(batch, lengths, hidden=True)
-    assert together.lengths.tolist() == [63, 22] and upstream.frame_rate == 50.0
-    assert [tuple(layer.shape) for layer in together.hidden] == [(2, 63, 16)] * 3
-    alone = upstream(batch[1:, :7000], hidden=True)
-    for one, many in zip(alone.hidden, together.hidden, strict=True):
-        torch.testing.assert_close(one[0], many[1, :22], atol=1e-4, rtol=0)
-    normed = upstream.model.layer_norm(together.hidden[-1])
-    torch.testing.assert_close(together.last, normed, atol=1e-5, rtol=0)
-    assert upstream.size()["parameters"] == sum(p.numel() for p in upstream.model.parameters())
-    assert upstream.size()["macs_per_second"] is None
-    with pytest.raises(DataError, match="hears 2 s, an utterance has 2.5 s"):
-        upstream(torch.zeros(1, 40000))
-
-
-def test_whisper_trains(whisper):
-    upstream = load_upstream(whisper, trainable=True)
-    upstream.train()
-    encoded = upstream(*speech(9000), hidden=True)
-    encoded.last.sum().backward()
-    assert upstream.model.layers[0].fc1.weight.grad is not None
-    assert upstream.model.conv1.weight.grad is None
-    assert not any(parameter.requires_grad for parameter in upstream.frontend.parameters())
 
 
 def test_settling_a_frozen_upstream_changes_no_feature(tmp_path):

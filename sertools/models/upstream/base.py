@@ -31,7 +31,7 @@ class Upstream(nn.Module, abc.ABC):
     frame_rate: float
     """Frames per second."""
     max_seconds: float | None = None
-    """Longest waveform that it hears; None: any."""
+    """Longest waveform that it hears as a whole; longer ones in windows. None: any."""
     frozen_mode = "eval"
     """Of a frozen one: "eval", or "released": `train()` lets its dropouts act, as code that forgets
     to put the upstream into evaluation mode does. Its features then differ from pass to pass."""

@@ -26,7 +26,8 @@ def load_upstream(
 
     Args:
         source: whatever `models.weights.load_encoder` takes, or the folder or id
-            ("organisation/model" or "...@revision") of another audio encoder of transformers.
+            ("organisation/model" or "...@revision") of another audio encoder of transformers,
+            Whisper's (`openai/whisper-base`) among them.
         implementation: "sertools" is this package's own, faster encoder; "transformers" the one
             of that library; "auto" takes the own one wherever it knows the model.
         trainable: False freezes it.

@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from sertools.errors import ConfigError, DataError
+from sertools.errors import ConfigError
 from sertools.files import read_json
 from sertools.models.encoder import Encoded
 from sertools.models.upstream.base import Upstream
+from sertools.models.upstream.whisper import WhisperUpstream, read_extractor
+from sertools.models.whisper import WindowedWhisper
 from torch import Tensor, nn
 
 MASKED = ("wavlm", "hubert", "wav2vec2", "unispeech", "unispeech-sat")
@@ -55,6 +57,11 @@ def load_transformers(
             f"{folder}: {config.model_type} (or its adapter) is no encoder that is known here.",
             remedy=f"known are {', '.join((*MASKED, *ALONE, 'whisper'))}",
         )
+    if config.model_type == "whisper":
+        extractor = read_extractor(folder, config)
+        if normalise:
+            raise ConfigError(f"{folder}: Whisper hears waveforms as they are.",
+                              remedy="set normalise to null")
     _change(config, _NO_LAYERDROP)
     if dropout is not None:
         _change(config, dict.fromkeys(_DROPOUTS, dropout))
@@ -73,7 +80,9 @@ def load_transformers(
         raise ConfigError(f"{folder}: weights are missing.", sorted(missing))
     _change(model.config, _NO_MASKS)  # not before: the weights hold the mask's vector
     if config.model_type == "whisper":
-        return WhisperUpstream(model.get_encoder(), folder, trainable, freeze_frontend)
+        sound = WindowedWhisper(model.get_encoder(), extractor)
+        values = {**settings_of(config), "extractor": extractor.to_dict()}
+        return WhisperUpstream(sound, values, library_version(), trainable, freeze_frontend)
     if normalise is None:
         normalise = _trained_on_normalised(folder, config)
     return TransformersUpstream(model, normalise, trainable, freeze_frontend)
@@ -175,68 +184,6 @@ class TransformersUpstream(Upstream):
             nn.utils.rnn.pad_sequence(list(layer), batch_first=True)
             for layer in zip(*rows, strict=True)
         ]
-
-
-class WhisperUpstream(Upstream):
-    """The encoder of Whisper. It always hears 30 s: an utterance and the silence behind it."""
-
-    sample_rate = _RATE
-
-    def __init__(
-        self, model: nn.Module, folder: Path, trainable: bool = False, freeze_frontend: bool = True
-    ):
-        from transformers import WhisperFeatureExtractor
-
-        self.extract = WhisperFeatureExtractor.from_pretrained(folder, local_files_only=True)
-        values = {**settings_of(model.config), "extractor": self.extract.to_dict()}
-        super().__init__(model, values, library_version(), trainable)
-        config = model.config
-        self.dim, self.num_layers = config.d_model, config.encoder_layers
-        self.hop = 2 * self.extract.hop_length
-        self.frame_rate = _RATE / self.hop
-        self.max_seconds = self.extract.n_samples / _RATE
-        if freeze_frontend:
-            self.frontend.requires_grad_(False)
-
-    @property
-    def frontend(self) -> nn.Module:
-        """Return the two convolutions on mel frames."""
-        return nn.ModuleList([self.model.conv1, self.model.conv2])
-
-    def size(self) -> dict[str, Any]:
-        """Return parameters alone: what an utterance costs does not depend on its length."""
-        parameters = sum(parameter.numel() for parameter in self.model.parameters())
-        return {"parameters": parameters, "macs_per_second": None, "seconds": None}
-
-    def encode(self, waveforms: Tensor, lengths: Tensor | None, hidden: bool) -> Encoded:
-        """Encode a batch of at most 30 s each; frames behind the utterances are left out.
-
-        Raises:
-            DataError: an utterance is longer.
-        """
-        samples = lengths.tolist() if lengths is not None else [waveforms.shape[1]] * len(waveforms)
-        if max(samples) > self.extract.n_samples:
-            raise DataError(
-                f"Whisper hears {self.extract.chunk_length} s, an utterance has "
-                f"{max(samples) / _RATE:.1f} s.",
-                remedy=f"read with crop: start, crop_seconds: {self.extract.chunk_length}",
-            )
-        speech = [wave[:n].cpu().numpy() for wave, n in zip(waveforms, samples, strict=True)]
-        mel = self.extract(
-            speech, sampling_rate=_RATE, return_tensors="pt", device=str(waveforms.device)
-        )["input_features"].to(waveforms.device)
-        raw: list[Tensor] = []
-        hook = self.model.layers[-1].register_forward_hook(lambda *seen: raw.append(seen[2]))
-        try:
-            output = self.model(mel, output_hidden_states=hidden)
-        finally:
-            hook.remove()
-        frames = torch.tensor([-(-n // self.hop) for n in samples], device=waveforms.device)
-        most = -(-max(samples) // self.hop)
-        layers = None
-        if hidden:  # transformers gives the last one after its LayerNorm
-            layers = [layer[:, :most] for layer in (*output.hidden_states[:-1], raw[0])]
-        return Encoded(last=output.last_hidden_state[:, :most], hidden=layers, lengths=frames)
 
 
 def _trained_on_normalised(folder: Path, config) -> bool:

@@ -87,18 +87,13 @@ def load_id(name: str, **overrides: Any) -> SpeechEncoder:
 
 def read_config(folder: Path, **overrides: Any) -> EncoderConfig:
     """Return the structure that config.json (and preprocessor_config.json) of `folder` tell."""
-    try:
-        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{folder / 'config.json'}: cannot be read.", [str(error)]) from error
+    values = _read(folder / "config.json")
+    _refuse_unsupported(values, folder)
     layer = values.get("feat_extract_norm", "group") == "layer"
     normalise = layer  # as the authors trained, unless the preprocessor says otherwise
     preprocessor = folder / "preprocessor_config.json"
     if preprocessor.is_file():
-        normalise = json.loads(preprocessor.read_text(encoding="utf-8")).get(
-            "do_normalize", normalise
-        )
-    _refuse_unsupported(values, folder)
+        normalise = _read(preprocessor).get("do_normalize", normalise)
     pre = bool(values.get("do_stable_layer_norm", False))
     settings = {
         "frontend": "conv",
@@ -133,6 +128,13 @@ def read_config(folder: Path, **overrides: Any) -> EncoderConfig:
         "activation_dropout": values.get("activation_dropout", 0.1),
     }
     return EncoderConfig(**{**settings, **overrides})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read.", [str(error)]) from error
 
 
 def _refuse_unsupported(values: dict[str, Any], folder: Path) -> None:
