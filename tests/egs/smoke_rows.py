@@ -48,7 +48,8 @@ def try_rows(table: Table, rows: list[str] | None, repository: Path,
                 except (AssertionError, LookupError, OSError, UserError) as error:
                     why[run.command] = str(error).strip().splitlines()[-LINES:]
             seconds = time.perf_counter() - start
-            say(f"{row.name}: {'failed' if why else 'runs'}, {len(runs)} runs, {seconds:.1f} s")
+            many = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+            say(f"{row.name}: {'failed' if why else 'runs'}, {many}, {seconds:.1f} s")
             for command, lines in why.items():
                 say("\n        ".join([f"    {command}", *lines]))
             failed += [row.name] if why else []

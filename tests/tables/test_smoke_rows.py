@@ -46,8 +46,8 @@ def test_a_line_per_row_and_exit_1_where_one_fails(tables, papers, capsys):
     command = ["run", "toy/two", "--papers", str(papers), "--smoke"]
     assert tables.main(command) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("works: runs, 1 runs, ") and lines[0].endswith(" s")
-    assert lines[1].startswith("breaks: failed, 1 runs, ")
+    assert lines[0].startswith("works: runs, 1 run, ") and lines[0].endswith(" s")
+    assert lines[1].startswith("breaks: failed, 1 run, ")
     assert "somebody/dragon" in lines[2] and "knows no tiny encoder" in lines[3]
     assert lines[-1] == "2 rows, 1 failed: breaks"
 
