@@ -12,6 +12,7 @@ from sertools.models.emotion2vec import DecoderConfig, Distillation, Emotion2vec
 from sertools.models.presets import build_encoder
 from sertools.models.weights import save_encoder
 from sertools.models.weights.emotion2vec import save_official
+from sertools.models.whisper import SIZES as WHISPER
 from transformers.utils import logging
 
 SIZES = {"dim": 48, "num_heads": 2, "ffn_dim": 48}
@@ -97,6 +98,21 @@ def data2vec_audio(name: str, place: Path) -> None:
     config = transformers.Data2VecAudioConfig(**NARROW, num_hidden_layers=layers)
     transformers.Data2VecAudioModel(config).save_pretrained(place)
     transformers.Wav2Vec2FeatureExtractor().save_pretrained(place)
+
+
+def whisper(name: str, place: Path) -> None:
+    """Save a Whisper as deep as the published one of this size, with windows of 2 s, not 30."""
+    import transformers
+
+    layers = next(layers for size, (_, layers, _) in WHISPER.items()
+                  if size.partition("_")[0] in name.lower())
+    config = transformers.WhisperConfig(
+        d_model=16, encoder_layers=layers, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=24, decoder_ffn_dim=16, vocab_size=100,
+        max_source_positions=100, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+        decoder_start_token_id=1)  # fmt: skip
+    transformers.WhisperForConditionalGeneration(config).save_pretrained(place)
+    transformers.WhisperFeatureExtractor(chunk_length=2).save_pretrained(place)
 
 
 def emotion2vec(name: str, place: Path) -> None:
@@ -205,6 +221,7 @@ FAMILIES = (
     ("distilhubert", released("Hubert", num_hidden_layers=2, feat_proj_layer_norm=False)),
     ("hubert", released("Hubert")),
     ("wavlm", released("WavLM")),
+    ("whisper", whisper),
     (r"wav2vec2|wav2vec-2|xlsr|xls-r", released("Wav2Vec2")),
     ("distilbert", distilbert),
     ("roberta", roberta),
