@@ -10,8 +10,8 @@ from sertools.data.feature_writer import write_features
 from sertools.data.manifest import read_manifest
 from sertools.errors import ConfigError
 from sertools.stages import chain
+from sertools.stages.given import data_folder, num_workers, prepared
 from sertools.stages.pretrain import write_targets
-from sertools.stages.unit import data_folder, num_workers, prepared
 
 
 def features(job) -> list[Path]:

@@ -14,8 +14,9 @@ from sertools.data.feature_shards import digest
 from sertools.errors import DataError
 from sertools.files import read_json, sha256, write_json
 from sertools.stages import chain
+from sertools.stages.features import layers_of
+from sertools.stages.given import encoder_of, prepared
 from sertools.stages.sources import content, files_of
-from sertools.stages.unit import encoder_of, prepared
 
 
 def cache_layers(job) -> list[Path]:
@@ -28,7 +29,6 @@ def cache_layers(job) -> list[Path]:
     if not _wanted(job) or _sound(job):
         return []
     from sertools.models.upstream import load_upstream
-    from sertools.stages.features import layers_of
 
     source = encoder_of(job)
     job.say(f"the layers of {source} are cached once for all folds and seeds")

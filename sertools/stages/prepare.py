@@ -10,7 +10,7 @@ from sertools.data.folds import FoldSet, write_folds
 from sertools.data.manifest import read_manifest
 from sertools.data.prepare import MANIFEST, OUTPUTS, prepare_manifest
 from sertools.data.protocol import make_folds
-from sertools.stages.unit import data_folder
+from sertools.stages.given import data_folder
 
 
 def prepare(job, records: Callable) -> list[Path]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sertools.brains.work import PretrainingWork
-from sertools.stages.unit import data_folder, surroundings
+from sertools.stages.given import data_folder, surroundings
 
 TARGETS = "targets"
 """Folder in dump/ of what a pretrainer caches."""

@@ -18,9 +18,9 @@ from sertools.report.write import write_report
 from sertools.scoring.predictions import read_predictions
 from sertools.scoring.relevance import read_relevance
 from sertools.stages.evaluate import DEV, SCORES, TEST, further_file
+from sertools.stages.given import encoder_of, prepared
 from sertools.stages.origin import teacher_of, told
 from sertools.stages.sources import sources
-from sertools.stages.unit import encoder_of, prepared
 
 TRAINING_FACTS = ("parameters", "encoder", "seconds", "device", "best_epoch", "finished")
 """What trainers may note about a unit in training.json and cost.json."""

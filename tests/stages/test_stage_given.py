@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from sertools.errors import ConfigError
-from sertools.stages.unit import num_workers
+from sertools.stages.given import num_workers
 
 
 @pytest.mark.parametrize("count", [-1, 1.5, True, "two", None])
