@@ -9,11 +9,15 @@ import torch
 from sertools.brains.audio_text import notes_of
 from sertools.brains.distributed import Ranks
 from sertools.brains.inputs import readers, unused_in
-from sertools.brains.two_encoders import audio_encoder, text_encoder, tokeniser_of
+from sertools.brains.two_encoders import (
+    audio_encoder,
+    text_encoder,
+    text_vectors,
+    tokeniser_of,
+)
 from sertools.brains.work import FoldWork
 from sertools.data.dataset import AudioDataset
 from sertools.data.spoken import SpokenDataset
-from sertools.data.tokens import pad_tokens
 from sertools.data.transcripts import Transcripts
 from sertools.models.fusion import AudioText, hears, reads
 from torch import nn
@@ -122,18 +126,11 @@ class AudioTextInputs:
     def _text(self) -> nn.Module:
         return text_encoder(self.given["text"], self.given["freeze"], self.tokeniser)
 
-    @torch.no_grad()
     def _pool(self, dataset: SpokenDataset) -> None:
         """Replace the tokens of a dataset by their vectors, if those never change."""
         if self._pooling is None:
             return
         text = self._pooling.encoders["text"].to(self.device).eval()
-        order = sorted(dataset.words, key=lambda id: len(dataset.words[id]))
-        vectors = {}
-        for start in range(0, len(order), 64):
-            ids = order[start : start + 64]
-            words, lengths = pad_tokens([dataset.words[id] for id in ids], self.tokeniser.padding)
-            pooled = self._pooling.pool_words(words.to(self.device), lengths.to(self.device))
-            vectors |= dict(zip(ids, pooled.cpu(), strict=True))
+        dataset.words = text_vectors(
+            self._pooling.pool_words, dataset.words, self.tokeniser.padding, self.device)
         text.cpu()
-        dataset.words = vectors

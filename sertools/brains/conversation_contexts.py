@@ -1,4 +1,4 @@
-"""The turns before a turn: which they are, and their features as inputs of a model."""
+"""The turns before a turn: which they are, and their vectors as inputs of a model."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from sertools.brains.conversation_texts import TurnTexts
 from sertools.brains.distributed import Ranks
 from sertools.brains.inputs import FeatureInputs, MakeHead
 from sertools.brains.pooled import pooled_table
 from sertools.brains.work import FoldWork
 from sertools.data.batching import Example
-from sertools.data.feature_cache import FeatureCache
 from sertools.errors import DataError
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 if TYPE_CHECKING:
@@ -85,11 +85,11 @@ def _check(order: Mapping[tuple, list[tuple[int, str]]], gaps: str) -> None:
 
 
 class Contexts(Dataset):
-    """The turns before each of `ids` as (1, turns, dim), float32: one mean over time per turn.
+    """The turns before each of `ids` as (1, turns, dim), float32: one vector per turn.
 
     Args:
-        cache: the features.
-        table: means (layers, dim) by id; the last layer is taken.
+        vectors: of each turn (dim,), by id.
+        seconds: of each turn, by id.
         contexts: ids of the turns before, by id; never none.
         ids: the turns to predict, in order. Nothing of themselves is read.
         targets: class indices by id; None without labels.
@@ -97,17 +97,15 @@ class Contexts(Dataset):
 
     def __init__(
         self,
-        cache: FeatureCache,
-        table: Mapping[str, Tensor],
+        vectors: Mapping[str, Tensor],
+        seconds: Mapping[str, float],
         contexts: Mapping[str, Sequence[str]],
         ids: Sequence[str],
         targets: Mapping[str, int] | None = None,
     ):
         self.ids, self.targets = list(ids), targets
         self.contexts = {id: list(contexts[id]) for id in self.ids}
-        heard = {before for context in self.contexts.values() for before in context}
-        self.table = {id: table[id][-1] for id in heard}
-        seconds = {id: cache.frames(id) / cache.frame_rate for id in heard}
+        self.vectors = vectors
         self.seconds = [sum(seconds[before] for before in self.contexts[id]) for id in self.ids]
 
     def __len__(self) -> int:
@@ -115,33 +113,60 @@ class Contexts(Dataset):
 
     def __getitem__(self, index: int) -> Example:
         id = self.ids[index]
-        turns = torch.stack([self.table[before] for before in self.contexts[id]])
+        turns = torch.stack([self.vectors[before] for before in self.contexts[id]])
         return Example(id, turns[None], self.targets and self.targets[id])
 
 
-class ContextInputs(FeatureInputs):
-    """Cached features of the turns before a turn; the model is the head alone.
+class ContextInputs:
+    """Vectors of the turns before a turn: of their speech, of their text, or both in one.
+
+    Speech is the mean over time of the last cached layer; the model is the head alone.
 
     Args:
-        work: the unit; `features` is the folder of the cache.
+        work: the unit; `features` is the folder of the cache, where speech is wanted.
         head: builds the head.
         ranks: the processes of this training.
         contexts: from `contexts_of`.
+        speech: whether turns are heard.
+        texts: what was said in them; None: turns are not read.
     """
 
     def __init__(
-        self, work: FoldWork, head: MakeHead, ranks: Ranks, contexts: Mapping[str, Sequence[str]]
+        self, work: FoldWork, head: MakeHead, ranks: Ranks, contexts: Mapping[str, Sequence[str]],
+        speech: bool = True, texts: TurnTexts | None = None,
     ):
-        super().__init__(work, head, ranks)
-        self.contexts = contexts
+        self.work, self.make_head, self.ranks = work, head, ranks
+        self.contexts, self.texts = contexts, texts
+        self.features = FeatureInputs(work, head, ranks) if speech else None
+        self._table: dict[str, Tensor] | None = None
 
     def dataset(self, ids: Sequence[str], targets: Mapping | None, train: bool) -> Dataset:
         """Return the contexts of these turns."""
         heard = sorted({before for id in ids for before in self.contexts[id]})
-        missing = [f"{id}: not in the cache" for id in heard if id not in self.cache]
-        if missing:
-            raise DataError(f"the feature cache {self.cache.folder} is not of these utterances",
-                            missing, "run stage features again")
-        if self._table is None:
-            self._table = pooled_table(self.cache, self.ranks)
-        return Contexts(self.cache, self._table, self.contexts, ids, targets)
+        parts: list[Mapping[str, Tensor]] = []
+        if self.features is None:
+            seconds = {id: self.work.manifest[id].duration for id in heard}
+        else:
+            self.features.refuse_missing(heard)
+            cache = self.features.cache
+            if self._table is None:
+                self._table = {id: means[-1]
+                               for id, means in pooled_table(cache, self.ranks).items()}
+            seconds = {id: cache.frames(id) / cache.frame_rate for id in heard}
+            parts.append(self._table)
+        if self.texts is not None:
+            parts.append(self.texts.vectors)
+        vectors = {id: torch.cat([part[id] for part in parts]) for id in heard}
+        return Contexts(vectors, seconds, self.contexts, ids, targets)
+
+    def model(self, num_outputs: int) -> nn.Module:
+        """Return a fresh head."""
+        sizes = [] if self.features is None else [self.features.cache.dim]
+        if self.texts is None:
+            return self.make_head(1, sizes[0], num_outputs)
+        sizes.append(self.texts.dim)
+        return self.make_head(1, sum(sizes), num_outputs, parts=sizes)
+
+    def leaves_unused(self, model: nn.Module) -> bool:
+        """Say no: every parameter of a head takes part in every step."""
+        return False

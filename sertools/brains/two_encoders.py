@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from sertools.brains.distributed import Ranks
 from sertools.brains.inputs import sourced
 from sertools.brains.randomness import derive
@@ -15,13 +16,14 @@ from sertools.brains.work import FoldWork
 from sertools.data.tokens import (
     SentencePieceTokeniser,
     Tokeniser,
+    pad_tokens,
     train_sentencepiece,
     transformers_tokeniser,
 )
 from sertools.errors import ConfigError
 from sertools.models.encoder import SpeechEncoder
 from sertools.models.fusion import without_layerdrop
-from torch import nn
+from torch import Tensor, nn
 
 FREEZE = ("cnn", "audio", "embeddings", "text")
 
@@ -127,6 +129,30 @@ def tokeniser_of(
         ranks.attempt(functools.partial(
             train_sentencepiece, learned, wanted, path, work.say) if ranks.main else None)
     return SentencePieceTokeniser(path, max_tokens)
+
+
+@torch.no_grad()
+def text_vectors(
+    pool: Callable[[Tensor, Tensor], Tensor], words: Mapping[str, Sequence[int]], padding: int,
+    device: str, batch: int = 64,
+) -> dict[str, Tensor]:
+    """Return one vector (D,) per text on the CPU, computed in batches of texts of like length.
+
+    Args:
+        pool: makes (B, D) of tokens (B, S) and lengths (B,) on `device`.
+        words: tokens by name of the text.
+        padding: token to pad with.
+        device: where this happens.
+        batch: texts per batch.
+    """
+    order = sorted(words, key=lambda name: len(words[name]))
+    vectors: dict[str, Tensor] = {}
+    for start in range(0, len(order), batch):
+        names = order[start : start + batch]
+        tokens, lengths = pad_tokens([words[name] for name in names], padding)
+        pooled = pool(tokens.to(device), lengths.to(device))
+        vectors |= dict(zip(names, pooled.cpu(), strict=True))
+    return vectors
 
 
 def _known(make: Callable, options: Mapping[str, Any]) -> dict[str, Any]:

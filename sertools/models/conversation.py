@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from sertools.models.heads import valid_frames
 from torch import Tensor, nn
@@ -21,6 +23,10 @@ class NextTurnHead(nn.Module):
         hidden: width of the recurrent network.
         layers: its depth.
         dropout: share dropped between its layers and before the output, in training.
+        parts: widths of the vectors that make up a turn, D together, such as one of speech and one
+            of text; each is projected linearly, and the projections are concatenated for the
+            network (our choice). None: the network reads the turn as it is.
+        projection: width of each projection.
     """
 
     def __init__(
@@ -31,9 +37,15 @@ class NextTurnHead(nn.Module):
         hidden: int = 256,
         layers: int = 2,
         dropout: float = 0.0,
+        parts: Sequence[int] | None = None,
+        projection: int = 256,
     ):
         super().__init__()
-        self.num_layers = num_layers
+        self.num_layers, self.parts = num_layers, None if parts is None else list(parts)
+        self.projections = None
+        if parts is not None:
+            self.projections = nn.ModuleList(nn.Linear(part, projection) for part in parts)
+            dim = projection * len(parts)
         self.recurrent = nn.GRU(
             dim, hidden, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0
         )
@@ -52,6 +64,9 @@ class NextTurnHead(nn.Module):
         """
         values = turns[:, -1].to(self.output.weight.dtype)
         values = values.masked_fill(~valid_frames(lengths, values.shape[1])[..., None], 0)
+        if self.projections is not None:
+            pairs = zip(self.projections, values.split(self.parts, -1), strict=True)
+            values = torch.cat([project(part) for project, part in pairs], -1)
         states, _ = self.recurrent(values)
         last = states[torch.arange(len(states), device=states.device), lengths - 1]
         return self.output(self.dropout(last))
