@@ -29,8 +29,12 @@ def root(toy, tmp_path_factory):
 
 
 @pytest.fixture
-def work_of(toy, root, tmp_path):
-    """Return a function that makes a unit in the folder `name` of this test."""
+def work_of(request, toy, root, tmp_path):
+    """Return a function that makes a unit in the folder `name` of this test.
+
+    The unit is one of toy.py, or of what the test's module calls `toy`.
+    """
+    toy = getattr(request.module, "toy", toy)
 
     def make(name="unit", inputs="audio", **changes):
         if inputs == "features":

@@ -3,18 +3,14 @@
 import dataclasses
 import functools
 import json
-import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 import toy_spoken as toy
+import toy_update
 from safetensors.torch import load_file
 from sertools.brains.audio_text import Ratings
-from sertools.brains.distributed import Ranks
 from sertools.brains.true_batch import passes
 from sertools.data.spoken import SpokenBatch, TrueBatches, collate_spoken
 from sertools.errors import ConfigError, DataError, Interrupted
@@ -23,12 +19,9 @@ from sertools.scoring.dimensions import dimensional_scores
 from speechbrain.core import Stage
 from test_resume import assert_equal, result_of
 from toy import stop_after, train_in_pieces
+from toy_update import all_graphs_at_once, assert_close_gradients, assert_equal_gradients
 
-
-@pytest.fixture
-def work_of(root, tmp_path):
-    """Return a function that makes a unit in the folder `name` of this test."""
-    return lambda name="unit", **changes: toy.make_work(root, tmp_path / name, **changes)
+update_of = functools.partial(toy_update.update_of, toy.trainer)
 
 
 def best_of(work):
@@ -43,71 +36,22 @@ def scores_of(made, work, ids):
 # --- the true batch ----------------------------------------------------------------------------
 
 
-def gradients_of(work, precision="fp32", seconds=math.inf, ready=None, **changes):
-    """Return the gradients of one update over all 16 utterances, and the loss that was logged."""
-    work = dataclasses.replace(work, precision=precision)
-    made = toy.trainer(batch=16, batch_seconds=seconds, epochs=1, clip=None, **changes)
-    ranks = Ranks()
-    inputs = made._inputs(work, ranks)
-    task = made._task(work)
-    dataset = inputs.dataset(work.train, task.targets(work.manifest, work.train), True)
-    loader = made._loader(dataset, True, work, "cpu", ranks)
-    model = made._model(work, task, inputs)
-    brain = made._brain(inputs)(
-        model, work, "cpu", ranks, made.options, made.schedule, made._optimizer, task=task)
-    brain.optimizer = made._optimizer(model)
-    brain.seconds = dict(zip(dataset.ids, dataset.seconds, strict=True))
-    brain._batches, found = 1, {}
-
-    def step():
-        found.update({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
-
-    from sertools.brains.numerics import Guard
-
-    brain.guard = Guard(ranks, work.folder, 0, work.say, lazily=False)
-    brain.optimizers_step = step
-    brain.between_steps = lambda: None
-    (batch,) = loader
-    torch.manual_seed(11)
-    model.train()
-    if ready is not None:
-        return ready(brain, batch)
-    brain.fit_batch(batch)
-    return found, brain.sums.running_loss()
-
-
-def all_graphs_at_once(brain, batch):
-    """Keep the graphs of all passes, join their outputs, and let autograd do the rest."""
-    outputs = []
-    parts = list(passes(batch, brain.samples))
-    assert len(parts) > 2
-    for part in parts:
-        with brain.training_ctx:
-            outputs.append(brain.compute_forward(part, Stage.TRAIN).rows[0].float())
-    loss = brain.task.loss(torch.cat(outputs), batch.targets)
-    loss.backward()
-    return {n: p.grad for n, p in brain.raw_model.named_parameters() if p.grad is not None}, loss
-
-
 @pytest.mark.parametrize("precision, fusion, loss", [
     ("fp32", "concat", "ccc"), ("bf16", "concat", "ccc+mse"), ("fp32", "cross_attention", "ccc"),
 ])
 def test_several_passes_are_one_batch_with_dropout_too(work_of, precision, fusion, loss):
     settings = {"precision": precision, "fusion": fusion, "loss": loss, "seconds": 0.8}
-    found, said = gradients_of(work_of(), **settings)
-    wanted, told = gradients_of(work_of(), ready=all_graphs_at_once, **settings)
-    assert found.keys() == wanted.keys() and said == pytest.approx(told.item(), abs=1e-6)
-    for name, gradient in wanted.items():
-        scale = gradient.abs().max() + 1e-12
-        assert (found[name] - gradient).abs().max() / scale < 1e-5, name
+    found, said = update_of(work_of(), **settings)
+    wanted, told = update_of(work_of(), ready=all_graphs_at_once, **settings)
+    assert said == pytest.approx(told.item(), abs=1e-6)
+    assert_equal_gradients(found, wanted)
 
 
 def test_the_number_of_passes_changes_nothing_without_dropout(work_of):
-    cut, said = gradients_of(work_of(), seconds=0.4, **toy.STILL)
-    whole, told = gradients_of(work_of(), **toy.STILL)
+    cut, said = update_of(work_of(), seconds=0.4, **toy.STILL)
+    whole, told = update_of(work_of(), **toy.STILL)
     assert said == pytest.approx(told, abs=1e-5)
-    for name, gradient in whole.items():
-        assert torch.allclose(cut[name], gradient, atol=1e-4 * float(gradient.abs().max()) + 1e-7)
+    assert_close_gradients(cut, whole)
 
 
 def test_passes_of_their_own_would_be_another_loss(work_of):
@@ -120,15 +64,15 @@ def test_passes_of_their_own_would_be_another_loss(work_of):
             total += float(brain.task.loss(outputs, part.targets)) * len(part) / len(batch)
         return total
 
-    _, loss = gradients_of(work_of(), seconds=0.4, **toy.STILL)
-    naive = gradients_of(work_of(), seconds=0.4, ready=pass_by_pass, **toy.STILL)
+    _, loss = update_of(work_of(), seconds=0.4, **toy.STILL)
+    naive = update_of(work_of(), seconds=0.4, ready=pass_by_pass, **toy.STILL)
     assert abs(naive - loss) > 1e-3
 
 
 def test_a_step_changes_the_generator_as_one_round_does(work_of):
     states = []
     for ready in (None, all_graphs_at_once):
-        gradients_of(work_of(), seconds=0.8, ready=ready)
+        update_of(work_of(), seconds=0.8, ready=ready)
         states.append(torch.get_rng_state())
     assert torch.equal(*states)
 
@@ -176,12 +120,7 @@ def test_a_part_has_no_needless_padding():
 
 @pytest.mark.slow
 def test_two_processes_learn_what_one_does(root, tmp_path):
-    script = Path(toy.__file__)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-           str(script), str(root), str(tmp_path / "two"), "2"]
-    done = subprocess.run(run, env=environment, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stdout + done.stderr
+    toy_update.run_on_two(toy.__file__, root, tmp_path / "two")
     toy.main(root, tmp_path / "one", 1)
     one, two = (load_file(tmp_path / name / "best" / "model.safetensors")
                 for name in ("one", "two"))

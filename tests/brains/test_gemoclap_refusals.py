@@ -10,12 +10,6 @@ from sertools.errors import ConfigError, DataError
 from sertools.files import read_json
 
 
-@pytest.fixture
-def work_of(root, tmp_path):
-    """Return a function that makes a unit in the folder `name` of this test."""
-    return lambda name="unit", **changes: toy.make_work(root, tmp_path / name, **changes)
-
-
 class Letters(Tokeniser):
     """Letters a to e as 1 to 5; everything else is unknown."""
 
