@@ -11,7 +11,7 @@ from torch import nn
 
 _BLOCK = re.compile(r"(?:^|\.)(?:blocks|layers)\.(\d+)\.")
 _BEFORE = re.compile(r"(?:^|\.)(?:frontend|feature_extractor)\.")
-_AFTER = re.compile(r"(?:^|\.)final_norm\.")
+_AFTER = re.compile(r"(?:^|\.)(?:final_norm|whisper\.layer_norm)\.")
 
 
 def parameter_groups(

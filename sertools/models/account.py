@@ -175,7 +175,7 @@ def _size(encoder: nn.Module, seconds: float) -> dict[str, Any]:
 def _inner(model: nn.Module) -> str:
     """Return the prefix of an encoder inside the model, whose parts are told like the others."""
     ours = isinstance(getattr(model, "encoder", None), SpeechEncoder)
-    return "encoder." if ours or isinstance(model, WindowedWhisper) else ""
+    return "encoder." if ours else "whisper." if isinstance(model, WindowedWhisper) else ""
 
 
 def _part(name: str) -> str:

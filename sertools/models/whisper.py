@@ -64,7 +64,7 @@ class WindowedWhisper(nn.Module):
 
     def __init__(self, encoder: nn.Module, extractor: Any):
         super().__init__()
-        self.mel, self.encoder = LogMel(extractor), encoder
+        self.mel, self.whisper = LogMel(extractor), encoder
         self.window = extractor.n_samples
         self.hop = self.window // encoder.config.max_source_positions
 
@@ -104,9 +104,9 @@ class WindowedWhisper(nn.Module):
     def _encode(self, windows: Tensor, hidden: bool, frames: int) -> Tensor:
         """Map (B, 30 s) to the first frames (B, T, depths, D); the final output comes last."""
         raw: list[Tensor] = []
-        hook = self.encoder.layers[-1].register_forward_hook(lambda *seen: raw.append(seen[2]))
+        hook = self.whisper.layers[-1].register_forward_hook(lambda *seen: raw.append(seen[2]))
         try:
-            output = self.encoder(self.mel(windows), output_hidden_states=hidden)
+            output = self.whisper(self.mel(windows), output_hidden_states=hidden)
         finally:
             hook.remove()
         depths = [output.last_hidden_state]

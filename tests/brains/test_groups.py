@@ -5,6 +5,7 @@ import torch
 from sertools.brains.groups import adamw, parameter_groups, sgd
 from sertools.models.heads import EncoderWithHead, UtteranceHead
 from sertools.models.presets import build_encoder
+from sertools.models.whisper import build_whisper
 
 
 @pytest.fixture
@@ -32,6 +33,16 @@ def test_rates_by_depth(model):
     assert rates["encoder.blocks.1.ffn.0.bias"] == (0.05, 0.0)
     assert rates["head.layer_weights"] == (1.0, 0.0)
     assert all(group["initial_lr"] == group["lr"] for group in groups)
+
+
+def test_rates_in_whisper():
+    whisper = build_whisper("tiny")
+    model = EncoderWithHead(whisper, UtteranceHead(5, 384, 2))
+    rates = rates_of(model, parameter_groups(model, 1.0, 0.0, encoder_lr=0.1, layer_decay=0.5))
+    expected = {"conv1.weight": 0.1 / 16, "layers.0.fc1.weight": 0.1 / 8,
+                "layers.3.fc1.weight": 0.1, "layer_norm.weight": 0.1}
+    for name, rate in expected.items():
+        assert rates[f"encoder.whisper.{name}"] == (pytest.approx(rate), 0.0)
 
 
 def test_without_options_there_are_two_groups(model):

@@ -229,7 +229,7 @@ def test_counts_are_those_of_transformers_and_of_the_shapes(size):
 def test_a_loaded_encoder_is_counted_as_it_hears(whisper):
     upstream = load_upstream(whisper)
     size = upstream.size()
-    assert size["parameters"] == sum(p.numel() for p in upstream.model.encoder.parameters())
+    assert size["parameters"] == sum(p.numel() for p in upstream.model.whisper.parameters())
     block = 100 * (4 * 16 * 16 + 2 * 16 * 24) + 2 * 100 * 100 * 16
     window = 2 * block + 200 * 3 * 20 * 16 + 100 * 3 * 16 * 16 + 200 * 201 * 20
     assert size["macs_per_second"] * size["seconds"] == 5 * window  # 10 s are five windows

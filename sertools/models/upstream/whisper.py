@@ -37,7 +37,7 @@ class WhisperUpstream(Upstream):
         freeze_frontend: bool = True,
     ):
         super().__init__(model, values, f"{code}, windows {CODE_VERSION}", trainable)
-        config = model.encoder.config
+        config = model.whisper.config
         self.dim, self.num_layers = config.d_model, config.encoder_layers
         self.frame_rate, self.max_seconds = _RATE / model.hop, model.window / _RATE
         if freeze_frontend:
@@ -46,7 +46,7 @@ class WhisperUpstream(Upstream):
     @property
     def frontend(self) -> nn.Module:
         """Return the two convolutions on mel frames."""
-        return nn.ModuleList([self.model.encoder.conv1, self.model.encoder.conv2])
+        return nn.ModuleList([self.model.whisper.conv1, self.model.whisper.conv2])
 
     def encode(self, waveforms: Tensor, lengths: Tensor | None, hidden: bool) -> Encoded:
         """Encode a batch; longer utterances than 30 s in consecutive windows."""
