@@ -123,8 +123,8 @@ def difference(row: dict, name: str, run: dict) -> str:
 
 
 def megabytes(row: dict, name: str, run: dict) -> str:
-    """Return the peak memory, or why there is none, as a table says it."""
-    return str(run.get("megabytes_peak", run.get("failed", "")))
+    """Return the peak memory, as a table says it; the JSON tells why a run failed."""
+    return "failed" if "failed" in run else str(run.get("megabytes_peak", ""))
 
 
 def distance(value: torch.Tensor, wanted: torch.Tensor) -> float:
