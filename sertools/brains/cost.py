@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from sertools.data.feature_cache import ENCODER
 from sertools.files import read_json, write_json
-from sertools.models.account import size_of
+from sertools.models.counting import size_of
 from sertools.models.encoder import SpeechEncoder
 from sertools.models.upstream import Upstream
 from torch import nn
@@ -56,7 +56,7 @@ def encoder_size(model: nn.Module, features: Path | None = None) -> dict[str, An
         features: folder of the feature cache that the model reads.
 
     Returns:
-        parameters, macs_per_second and seconds as `models.account.size_of`; None if there is no
+        parameters, macs_per_second and seconds as `models.counting.size_of`; None if there is no
         encoder, or if the cache says nothing of it.
     """
     encoder = getattr(model, "encoder", None)

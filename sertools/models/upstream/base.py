@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from sertools.files import hash_tensors
+from sertools.models.counting import size_of
 from sertools.models.encoder import Encoded
 from torch import Tensor, nn
 
@@ -61,10 +62,8 @@ class Upstream(nn.Module, abc.ABC):
     def size(self) -> dict[str, Any]:
         """Return parameters, and multiply-accumulates per second (None: not counted).
 
-        See `models.account.size_of`.
+        See `models.counting.size_of`.
         """
-        from sertools.models.account import size_of
-
         return size_of(self.model)
 
     def forward(
