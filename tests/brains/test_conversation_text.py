@@ -190,7 +190,7 @@ def test_text_alone_needs_no_features(work_of, manifest, features, encoder):
 def test_results_name_the_encoder_and_count_turns_without_text(work_of, manifest, encoder):
     said, work = [], work_of()
     work.say = said.append
-    trainer = small(encoder, max_tokens=20)
+    trainer = small(encoder, max_tokens=14)
     trainer.fit(work)
     notes = json.loads((work.folder / "cost.json").read_text())["notes"]
     best = json.loads((work.folder / "best" / "best.json").read_text())["text_encoder"]
@@ -199,7 +199,7 @@ def test_results_name_the_encoder_and_count_turns_without_text(work_of, manifest
     contexts = contexts_of(manifest, 6)
     heard = {before for context in contexts.values() for before in context}
     silent = sum(manifest[id].text is None for id in heard)
-    long = sum(len((manifest[id].text or "").encode()) + 2 > 20 for id in heard)
+    long = sum(len((manifest[id].text or "").encode()) + 2 > 14 for id in heard)
     assert silent and long
     assert notes[1] == f"{silent} of {len(heard)} utterances have no transcript"
     assert notes[2].startswith(f"{long} of {len(heard)} texts are longer")
