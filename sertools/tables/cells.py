@@ -76,7 +76,8 @@ def both(entry: Entry) -> str:
         return theirs
     mine = score(entry.column, entry.ours)
     if entry.published is None:
-        return mine if entry.column.computed or entry.row.small else f"{theirs}; ours {mine}"
+        ours = entry.row.small or entry.row.own
+        return mine if entry.column.computed or ours else f"{theirs}; ours {mine}"
     if entry.column.computed:
         return f"{theirs}; counted {mine}, {'exact' if entry.exact else 'differs'}"
     return f"{theirs}; ours {mine}{APART if entry.apart else ''}"

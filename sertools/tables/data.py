@@ -99,6 +99,8 @@ class Row:
     cells: dict[str, Cell] = field(default_factory=dict)
     small: bool = False
     """Whether it is a small model of our own, which does not compare with the published ones."""
+    own: bool = False
+    """Whether the paper's table has no such row: a control of ours, a variant of ours."""
 
     def run(self, column: Column) -> Run | None:
         """Return the run behind a cell; None where there is no command."""

@@ -23,8 +23,8 @@ TABLE = ("title", "number", "kind", "protocol", "published_protocol", ONE, "tran
          "columns", "rows")
 COLUMN = ("name", "title", "recipe", "metric", "part", "options", "computed", "published", "own",
           "digits")
-ROW = ("name", "title", "config", "options", "per_recipe", "preset", "hours", "small", "results",
-       f"options_{ONE}", f"results_{ONE}", "needs", "note", "cells")
+ROW = ("name", "title", "config", "options", "per_recipe", "preset", "hours", "small", "own",
+       "results", f"options_{ONE}", f"results_{ONE}", "needs", "note", "cells")
 CELL = ("value", "source", "std", "protocol", "note")
 NEED = ("recipe", "config", "options")
 
@@ -184,7 +184,7 @@ class _Reader:
             self._needs((*path, "needs"), values.get("needs") or []),
             self._optional(path, values, "note"),
             self._cells((*path, "cells"), values.get("cells") or {}),
-            self._flag(path, values, "small"))
+            self._flag(path, values, "small"), self._flag(path, values, "own"))
 
     def _recipes(self) -> list[str]:
         return list(dict.fromkeys(column.recipe for column in self.columns if column.recipe))

@@ -58,7 +58,8 @@ class Entry:
     @property
     def unknown(self) -> bool:
         """Return whether a paper has a value here that is not known; it has none of our own."""
-        return self.published is None and not self.row.small and not self.column.own
+        ours = self.row.small or self.row.own or self.column.own
+        return self.published is None and not ours
 
 
 @dataclass(frozen=True)

@@ -272,6 +272,13 @@ def test_the_matrix_says_what_is_done_and_left(bench, capsys):
     assert "| 1 / 3 |" in (bench.root / "m.md").read_text()
 
 
+def test_a_row_of_our_own_has_no_unknown_published_values(bench, capsys):
+    bench.table.write_text(bench.table.read_text().replace(
+        "    title: First, wide\n", "    title: First, wide\n    own: true\n", 1))
+    bench.main("show", "p/t")
+    assert "—: of 6 published values 3 are unknown." in capsys.readouterr().out
+
+
 def test_unknown_names_and_options_are_refused_in_words(bench, capsys):
     assert bench.main("show", "p/u") == 2
     assert "p/u: there is no such table" in capsys.readouterr().err
