@@ -98,7 +98,7 @@ def _typed(place: Place, text: str) -> yaml.Node:
         return _flow(text if text.startswith("[") else f"[{text}]")
     if names([place]) or node.tag.startswith(("!new:", "!name:", "!include:")):
         raise ValueError("this is a section; set the keys inside it, or null to leave it out")
-    if node.tag == "!PLACEHOLDER" or node.style is not None:
+    if node.tag == "!PLACEHOLDER" or node.style:
         return _string(text)
     return _flow(text) if is_null(node) and text[:1] in ("[", "{") else _scalar(text, node)
 

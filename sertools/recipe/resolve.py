@@ -8,7 +8,7 @@ from io import StringIO
 import yaml
 from sertools.recipe.references import REFERENCE, settle, target
 from sertools.recipe.references import Place as At
-from sertools.recipe.tree import UNFILLED, File, children, null
+from sertools.recipe.tree import LOADER, UNFILLED, File, children, null
 
 
 def resolve(file: File) -> yaml.Node:
@@ -18,7 +18,7 @@ def resolve(file: File) -> yaml.Node:
         ValueError, TypeError, ArithmeticError: when HyperPyYAML cannot resolve a reference.
     """
     text = yaml.serialize(_spliced(file.root, file, {}), allow_unicode=True, width=10**6)
-    resolved = yaml.compose(_referred(text), yaml.SafeLoader)
+    resolved = yaml.compose(_referred(text), LOADER)
     return null() if resolved is None else resolved
 
 

@@ -6,6 +6,7 @@ rest can still be checked and everything be told at once.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import yaml
 
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The same in C, which reads ten times as fast, where PyYAML was built with it."""
 REFUSED = ("!apply:", "!applyref:", "!module:", "tag:yaml.org,2002:python/")
 OURS = ("!new:", "!name:", "!include:")
 EXACT = ("!ref", "!copy", "!PLACEHOLDER", "!tuple")
@@ -35,9 +38,9 @@ def read(path: Path, problems: list[str], above: tuple[Path, ...] = ()) -> File:
     """Read a file and all that it includes; note what is wrong in `problems`."""
     file = File(path, null())
     try:
-        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
-        loader.name = str(path)
-        root = loader.get_single_node()
+        stream = io.StringIO(path.read_text(encoding="utf-8"))
+        stream.name = str(path)  # which every node remembers
+        root = yaml.compose(stream, LOADER)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{shown(path)}:{mark.line + 1}" if mark else shown(path)

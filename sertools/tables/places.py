@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from sertools.recipe.tree import LOADER
 
 Keys = tuple[str | int, ...]
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
@@ -31,7 +32,7 @@ class Source:
         self.broken = True
         """Whether it is no YAML at all; what lacks in it is then not told."""
         try:
-            node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+            node = yaml.compose(path.read_text(encoding="utf-8"), LOADER)
             self.value = None if node is None else self._plain(node, ())
             self.broken = False
         except (OSError, UnicodeDecodeError) as error:
