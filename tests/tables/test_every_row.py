@@ -23,25 +23,6 @@ def runs_of(registry: Registry) -> dict[Run, tuple[Run, ...]]:
 RUNS = runs_of(read_registry(EGS))
 
 
-def again(registry: Registry) -> set[Run]:
-    """Return runs of second tables, which are those of the first with the same options behind all;
-    without the first of each configuration.
-    """
-    first, second = {}, []
-    for table in registry.tables:
-        found = dict.fromkeys(table.runs())
-        if table.name.endswith("_as_published"):
-            second += found
-        else:
-            first |= found
-    one = {(run.recipe, run.config): run for run in reversed(second)}
-    return set(second) - set(one.values()) - set(first)
-
-
-AGAIN = again(read_registry(EGS))
-"""These are slow."""
-
-
 def name_of(run: Run) -> str:
     """Return what names a run; its first two words keep those together that share most."""
     return " ".join([run.recipe, run.config, *run.arguments[1:]])
@@ -54,7 +35,7 @@ def smoke(repository, tmp_path_factory) -> Smoke:
 
 
 @pytest.mark.parametrize("run", [
-    pytest.param(run, id=name_of(run), marks=pytest.mark.slow if run in AGAIN else ())
+    pytest.param(run, id=name_of(run))
     for run in sorted(RUNS, key=lambda run: (run.recipe, run.config))
 ])  # fmt: skip
 def test_run_ends_with_its_report(smoke, run):
