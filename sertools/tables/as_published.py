@@ -26,6 +26,12 @@ class Second(NamedTuple):
 
     options: Options = ()
     results: Mapping[str, str] = {}
+    configs: Mapping[str, str] = {}
+    """Recipe -> configuration that takes the place of the row's own, without the row's options."""
+    per_recipe: Mapping[str, Options] = {}
+    """Options of one recipe's command, beside `options`."""
+    hours: float | None = None
+    """None: as in the first table."""
 
 
 def read_as_published(source: Source, values: object, table: Table,
@@ -60,11 +66,19 @@ def read_as_published(source: Source, values: object, table: Table,
 
 
 def as_published(row: Row, options: Mapping[str, Options], second: Second) -> Row:
-    """Return a row whose commands take these options of a recipe where it gives none itself."""
+    """Return a row whose commands take these options of a recipe where it gives none itself.
+
+    Where it names a configuration for the second table, what the row has for its first one does
+    not fit, and is left out.
+    """
     per = {}
     for recipe in row.configs:
-        own = dict(row.per_recipe.get(recipe, ())) | dict(second.options)
-        given = dict(row.options) | own
-        more = {key: value for key, value in options[recipe] if key not in given}
-        per[recipe] = tuple((more | own).items())
-    return dataclasses.replace(row, per_recipe=per, results=dict(second.results))
+        asked = dict(second.options) | dict(second.per_recipe.get(recipe, ()))
+        own = () if recipe in second.configs else row.options
+        more = () if recipe in second.configs else row.per_recipe.get(recipe, ())
+        given = dict(own) | dict(more) | asked
+        table = {key: value for key, value in options[recipe] if key not in given}
+        per[recipe] = tuple((dict(own) | table | dict(more) | asked).items())
+    return dataclasses.replace(
+        row, configs={**row.configs, **second.configs}, options=(), per_recipe=per,
+        results=dict(second.results), hours=row.hours if second.hours is None else second.hours)

@@ -11,6 +11,7 @@ from sertools.tables.as_published import ONE, Second, read_as_published
 from sertools.tables.data import COMPUTED, Cell, Column, Paper, Registry, Row, Run, Table
 from sertools.tables.options import read_options
 from sertools.tables.places import Keys, Source
+from sertools.tables.scale import read_cell
 
 PAPERS = Path(__file__).parent / "papers"
 """The tables that come with sertools."""
@@ -23,9 +24,9 @@ TABLE = ("title", "number", "kind", "protocol", "published_protocol", ONE, "tran
          "columns", "rows")
 COLUMN = ("name", "title", "recipe", "metric", "part", "options", "computed", "published", "own",
           "digits")
-ROW = ("name", "title", "config", "options", "per_recipe", "preset", "hours", "small", "own",
-       "results", f"options_{ONE}", f"results_{ONE}", "needs", "note", "cells")
-CELL = ("value", "source", "std", "protocol", "note")
+SECOND = ("config", "options", "per_recipe", "hours", "results")
+ROW = (*SECOND, *(f"{key}_{ONE}" for key in SECOND), "name", "title", "preset", "small", "own",
+       "needs", "note", "cells")
 NEED = ("recipe", "config", "options")
 
 
@@ -74,7 +75,7 @@ class _Reader:
         table = self._table(values)
         if ONE not in values:
             for name in (name for name, found in self.second.items() if any(found)):
-                source.fault(("rows",), f"{name}: options or results_{ONE} without {ONE} above")
+                source.fault(("rows",), f"{name}: a key of _{ONE} without {ONE} above")
             return [table]
         other = read_as_published(source, values[ONE], table, self.second)
         return [table, other] if other else [table]
@@ -129,12 +130,12 @@ class _Reader:
         metric = self._optional(path, values, "metric")
         computed = values.get("computed")
         own = self._flag(path, values, "own")
-        ways = (computed is not None) + (recipe is not None) + own
-        ways += self._flag(path, values, "published")
-        if ways != 1 or (recipe is None) != (metric is None):
+        others = self._flag(path, values, "published")
+        ways = (computed is not None) + (recipe is not None) + others
+        if ways > 1 or ways + own == 0 or others and own or (recipe is None) != (metric is None):
             self.source.fault(path, "either recipe and metric, or computed, or published: true "
-                              "(nothing here makes it), or own: true (ours, made by no run) is "
-                              "expected")
+                              "(nothing here makes it), or own: true (ours; alone: made by no "
+                              "run) is expected")
         if computed is not None:
             self.source.choice((*path, "computed"), computed, COMPUTED)
         if metric and not METRIC.fullmatch(metric):
@@ -166,16 +167,15 @@ class _Reader:
         options = read_options(source, (*path, "options"), values.get("options") or {})
         if self.protocol != "clean" and configs:
             options = (("protocol", self.protocol), *options)
-        each = source.mapping((*path, "per_recipe"), values.get("per_recipe") or {})
-        told = values.get("config")
-        told = dict.fromkeys(self._recipes()) if isinstance(told, str) else told or {}
-        for recipe in (recipe for recipe in each if recipe not in told):
-            source.fault((*path, "per_recipe", recipe), "this row has no command there")
-        per = {recipe: read_options(source, (*path, "per_recipe", recipe), inner or {})
-               for recipe, inner in each.items()}
+        per = self._per_recipe(path, values, "per_recipe")
         self.second[name] = Second(
             read_options(source, (*path, f"options_{ONE}"), values.get(f"options_{ONE}") or {}),
-            self._results((*path, f"results_{ONE}"), values.get(f"results_{ONE}") or {}))
+            self._results((*path, f"results_{ONE}"), values.get(f"results_{ONE}") or {}),
+            self._configs((*path, f"config_{ONE}"), values.get(f"config_{ONE}")),
+            self._per_recipe(path, values, f"per_recipe_{ONE}"),
+            self._optional(path, values, f"hours_{ONE}", "number", least=0))
+        for recipe in (each for each in self.second[name].configs if each not in configs):
+            source.fault((*path, f"config_{ONE}", recipe), "this row has no command there")
         return Row(
             name, title, configs, tuple(dict(options).items()), per,
             self._optional(path, values, "preset"),
@@ -185,6 +185,15 @@ class _Reader:
             self._optional(path, values, "note"),
             self._cells((*path, "cells"), values.get("cells") or {}),
             self._flag(path, values, "small"), self._flag(path, values, "own"))
+
+    def _per_recipe(self, path: Keys, values: dict, key: str) -> dict[str, tuple]:
+        each = self.source.mapping((*path, key), values.get(key) or {})
+        told = values.get("config")
+        told = dict.fromkeys(self._recipes()) if isinstance(told, str) else told or {}
+        for recipe in (recipe for recipe in each if recipe not in told):
+            self.source.fault((*path, key, recipe), "this row has no command there")
+        return {recipe: read_options(self.source, (*path, key, recipe), inner or {})
+                for recipe, inner in each.items()}
 
     def _recipes(self) -> list[str]:
         return list(dict.fromkeys(column.recipe for column in self.columns if column.recipe))
@@ -238,24 +247,7 @@ class _Reader:
         return tuple(found)
 
     def _cells(self, path: Keys, value: Any) -> dict[str, Cell]:
-        names, found = [column.name for column in self.columns], {}
-        for name, inner in self.source.mapping(path, value, names).items():
-            found[name] = read_cell(self.source, (*path, name), inner)
+        columns = {column.name: column for column in self.columns if column.may_be_published}
+        found = {name: read_cell(self.source, (*path, name), inner, columns[name])
+                 for name, inner in self.source.mapping(path, value, columns).items()}
         return {name: cell for name, cell in found.items() if cell is not None}
-
-
-def read_cell(source: Source, path: Keys, value: Any, user: bool = False) -> Cell | None:
-    """Return a published value; None after noting what is wrong with it."""
-    values = source.mapping(path, value, CELL, ("value", "source"))
-    if "value" not in values or "source" not in values:
-        return None
-    number = source.number((*path, "value"), values["value"])
-    told = source.text((*path, "source"), values["source"])
-    std = values.get("std")
-    std = None if std is None else source.number((*path, "std"), std, least=0)
-    protocol, note = values.get("protocol"), values.get("note")
-    if protocol is not None:
-        source.choice((*path, "protocol"), protocol, PROTOCOLS)
-    note = None if note is None else source.text((*path, "note"), note)
-    return None if number is None or told is None else Cell(
-        number, told, std, protocol, note, user)

@@ -72,8 +72,57 @@ def test_a_row_says_nothing_of_a_table_that_is_not_there(bench):
         "    hours: 2\n", "    hours: 2\n    options_as_published: {width: 4}\n", 1))
     with pytest.raises(ConfigError) as caught:
         bench.registry()
-    assert any("first: options or results_as_published without" in line
-               for line in caught.value.problems)
+    assert any("first: a key of _as_published without" in line for line in caught.value.problems)
+
+
+def test_a_row_may_take_another_configuration_without_its_own_options(bench):
+    """What fits the row's own configuration does not fit the other one."""
+    own = ("    options: {width: 16}\n    hours: 1\n", """\
+    options: {width: 16}
+    per_recipe: {toy: {device: cpu}}
+    config_as_published: broken
+    per_recipe_as_published: {toy: {score: 0.25}}
+    hours_as_published: 7
+    hours: 1
+""")
+    tables = with_second(bench, own=own)
+    column = tables["p/t"].columns[0]
+    first, second = ({row.name: row for row in tables[name].rows}
+                     for name in ("p/t", "p/t_as_published"))
+    assert first["wide"].run(column) == Run("toy", "first", (("width", "16"), ("device", "cpu")))
+    assert second["wide"].run(column) == Run(
+        "toy", "broken", (("protocol", "paper"), ("width", "4"), ("score", "0.25")))
+    assert (first["wide"].hours, second["wide"].hours, second["first"].hours) == (1, 7, 2)
+
+
+@pytest.mark.parametrize("line, fault", [
+    ("config_as_published: absent", "there is no egs/toy/hparams/absent.yaml"),
+    ("config_as_published: {toys: first}", "no column has this recipe"),
+    ("per_recipe_as_published: {toys: {width: 4}}", "this row has no command there"),
+])  # fmt: skip
+def test_another_configuration_must_be_there(bench, line, fault):
+    with pytest.raises(ConfigError) as caught:
+        with_second(bench, own=("    hours: 2\n", f"    hours: 2\n    {line}\n"))
+    assert any(fault in found for found in caught.value.problems), caught.value.problems
+
+
+def test_rows_of_others_have_no_other_configuration(bench):
+    with pytest.raises(ConfigError) as caught:
+        with_second(bench, own=("    config: null\n",
+                                "    config: null\n    config_as_published: first\n"))
+    assert any("this row has no command there" in found
+               for found in caught.value.problems), caught.value.problems
+
+
+def test_vespers_second_table_trains_as_its_released_code_does():
+    (table,) = (each for each in read_registry(EGS).tables
+                if each.name == "vesper/main_as_published")
+    for row in table.rows:
+        runs = table.runs_of(row)
+        assert {run.recipe for run in runs} == {"iemocap", "meld", "cremad"}
+        for run in runs:
+            assert run.config == "vesper_released" and "upstream.source" not in dict(run.options)
+            assert "trainer.encoder.source" in dict(run.options)
 
 
 def test_every_command_of_the_shipped_ones_takes_the_protocol_paper():
