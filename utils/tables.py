@@ -4,7 +4,7 @@
 python utils/tables.py list                                   every table: rows done and left
 python utils/tables.py show vesper/main                       published beside ours
 python utils/tables.py compare vesper/main vesper4 vesper12   is their difference one
-python utils/tables.py run vesper/main --data_folder iemocap=/corpora/IEMOCAP_full_release
+python utils/tables.py run vesper/main --recipes iemocap --data_folder iemocap=/corpora/IEMOCAP
 python utils/tables.py run vesper/main --rows vesper4 --gpus 0,1 --dry-run
 python utils/tables.py run vesper/main --smoke                does every row run, in a small form
 python utils/tables.py write vesper/main --format latex --out main.tex
@@ -29,7 +29,7 @@ from sertools.tables.published import VARIABLE, with_published
 from sertools.tables.status import Stock
 
 EGS = Path(__file__).resolve().parents[1] / "egs"
-WIDE = 110
+WIDE = 122
 """Columns from which a terminal holds all of `list`."""
 
 
@@ -117,16 +117,17 @@ def list_tables(options: argparse.Namespace) -> int:
 def show(options: argparse.Namespace) -> int:
     """Print a table: published beside ours, then every score of ours and the runs."""
     from sertools.report.terminal import print_tables, terminal_width
-    from sertools.tables import cells, render
+    from sertools.tables import render
     from sertools.tables.fit import fitted, sparse
+    from sertools.tables.remarks import remarks
     from sertools.tables.view import view
 
     found = view(table_of(options), Stock(options.egs))
-    sheets = [sheet for sheet in (render.grid(found), render.details(found)) if sheet.rows]
+    sheets = [sheet for sheet in (render.grid(found), *render.details(found)) if sheet.rows]
     width, made = terminal_width(), render.runs(found)
     if width is not None:
         sheets = [part for sheet in sheets for part in fitted(sparse(sheet), width)]
-    print_tables(sheets, cells.remarks(found), [])
+    print_tables(sheets, remarks(found), [])
     print(*(["", *render.lines_of(made)] if made.rows else []), sep="\n")
     return 0
 
@@ -170,10 +171,10 @@ def smoke(options: argparse.Namespace) -> int:
     os.environ["HF_HUB_OFFLINE"] = "1"  # everything is made here
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # of imitations there is little to say
     sys.path.insert(0, str(tests))
-    from sertools.tables.running import row_names
+    from sertools.tables.running import of_recipes, row_names
     from smoke_rows import try_rows
 
-    return try_rows(table, row_names(options.rows), EGS.parent)
+    return try_rows(of_recipes(table, options.recipes), row_names(options.rows), EGS.parent)
 
 
 def write(options: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from sertools.tables.data import Column, Row, Run, Table
 from sertools.tables.status import Standing, Stock
 
 LEVEL = 0.05
-"""Below which a difference is called one."""
+"""Below which p a difference is called one."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +152,8 @@ def remarks(found: Against) -> list[str]:
     if found.scores:
         several = ("; Holm: p times how many scores are told, in order, so that chance does not "
                    "make one of several" if len(found.scores) > 1 else "")
+        called = "Holm's p" if several else "p"
         told += ["The same utterances and the same drawn speakers for both, seeds averaged; p is "
-                 f"two-sided{several}. A difference below {LEVEL:g} is called one."]
+                 f"two-sided{several}. A difference is called one where "
+                 f"{called} is below {LEVEL:g}."]
     return told

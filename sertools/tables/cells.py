@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from sertools.tables.data import Cell, Column, Row
-from sertools.tables.view import Entry, Ours, View
+from sertools.tables.view import Entry, Ours
 
 UNKNOWN = "—"
+NOT_RUN = "not run"
+FOLDS = "folds"
+"""What stands before our mean over folds in a cell with a published value."""
+SILENT = ("", UNKNOWN, NOT_RUN)
+"""Cells that hold no value."""
 APART = "†"
 SMALL = "‡"
 USER = "*"
@@ -56,7 +61,7 @@ def spread(column: Column, mean: float | None, std: float | None) -> str:
 
 
 def difference(entry: Entry) -> str:
-    """Write ours minus published with its sign, or why there is none."""
+    """Write ours over folds minus published with its sign, or why there is none."""
     if entry.apart and entry.ours:
         return APART
     if entry.exact is not None:
@@ -70,45 +75,26 @@ def _signed(entry: Entry) -> str:
 
 
 def both(entry: Entry) -> str:
-    """Write published and ours in one cell."""
+    """Write published and ours in one cell; ours over folds too where the two compare."""
+    if entry.published is None:
+        return _alone(entry)
     theirs = published(entry.column, entry.published)
     if entry.ours is None:
         return theirs
     mine = score(entry.column, entry.ours)
-    if entry.published is None:
-        ours = entry.row.small or entry.row.own
-        return mine if entry.column.computed or ours else f"{theirs}; ours {mine}"
     if entry.column.computed:
         return f"{theirs}; counted {mine}, {'exact' if entry.exact else 'differs'}"
-    return f"{theirs}; ours {mine}{APART if entry.apart else ''}"
+    if entry.apart:
+        return f"{theirs}; ours {mine}{APART}"
+    over = value(entry.column, entry.ours.compared)
+    return f"{theirs}; ours {mine}, {FOLDS} {over}"
 
 
-def remarks(view: View) -> list[str]:
-    """Return the sentences that belong below a table."""
-    table, found = view.table, []
-    known, unknown = view.known()
-    if table.note:
-        found.append(" ".join(table.note.split()))
-    if unknown:
-        found.append(f"{UNKNOWN}: of {known + unknown} published values {unknown} are unknown.")
-    apart: dict[str, list[str]] = {}
-    for entry in view.entries.values():
-        if entry.apart:
-            apart.setdefault(entry.apart, [])
-            if entry.row.title not in apart[entry.apart]:
-                apart[entry.apart].append(entry.row.title)
-    found += [f"{APART} not comparable, {why}: {'; '.join(rows)}." for why, rows in apart.items()]
-    if any(row.small for row in view.rows):
-        found.append(f"{SMALL} small models of this project, not comparable with published values.")
-    if any(entry.published and entry.published.user for entry in view.entries.values()):
-        found.append(f"{USER} added by the user.")
-    if any(entry.ours and not entry.column.computed for entry in view.entries.values()):
-        found.append("Ours: pooled over folds, mean over seeds [95 % interval over speakers].")
-    found += [f"{row.title}: {row.note}" for row in view.rows if row.note]
-    return found
-
-
-def sources(view: View) -> list[str]:
-    """Return the different sources of the published values."""
-    cells = [entry.published for entry in view.entries.values() if entry.published]
-    return list(dict.fromkeys(cell.source for cell in cells))
+def _alone(entry: Entry) -> str:
+    """Write a cell without a published value: none may be known, or there is none."""
+    if entry.ours is not None:
+        mine = score(entry.column, entry.ours)
+        return f"{UNKNOWN}; ours {mine}" if entry.unknown and entry.column.recipe else mine
+    if entry.unknown:
+        return UNKNOWN
+    return NOT_RUN if entry.run and entry.results is None else ""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 COMPUTED = ("parameters", "trainable", "macs")
 """Columns that are counted, not trained: parameters in millions, all or the trainable ones, and
 million multiply-accumulates per second of audio."""
+SHARES = ("UA", "WA", "WF1", "MF1")
+"""Scores that tables hold in percent; CCC and Pearson stand between -1 and 1."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +73,18 @@ class Column:
     """One of `COMPUTED`."""
     digits: int = 2
     own: bool = False
-    """Whether its values are this project's, made by no run: nothing here is published."""
+    """Whether it is this project's: of a recipe a setting that the paper does not have; without
+    one, values that no run makes. Nothing of it is published."""
 
     @property
     def scale(self) -> float:
-        """Return what a score of results.json is multiplied with: 100 for shares, 1 for CCC."""
-        return 1.0 if (self.metric or "").startswith("CCC") else 100.0
+        """Return what a score of results.json is multiplied with: 100 for shares, else 1."""
+        return 100.0 if self.metric in SHARES else 1.0
+
+    @property
+    def may_be_published(self) -> bool:
+        """Return whether values of others may stand here."""
+        return not self.own or (self.recipe is None and self.computed is None)
 
 
 @dataclass(frozen=True)
@@ -146,6 +156,14 @@ class Table:
     def runs_of(self, row: Row) -> list[Run]:
         """Return the different runs of one row."""
         return self.runs([row.name])
+
+    def only(self, recipes: Sequence[str]) -> Table:
+        """Return the table with the columns of these recipes, and what rows then need."""
+        columns = tuple(column for column in self.columns if column.recipe in recipes)
+        less = dataclasses.replace(self, columns=columns)
+        rows = tuple(row if less.runs_of(row) else dataclasses.replace(row, needs=())
+                     for row in self.rows)
+        return dataclasses.replace(less, rows=rows)
 
 
 @dataclass(frozen=True)

@@ -34,9 +34,10 @@ def matrix_page(registry: Registry, stock: Stock) -> str:
         render(_counts(registry, runs, stock)), f"{total(registry.tables, stock)} "
         f"{cells.SMALL}: small models of this project.",
         "All missing rows of a table: `python utils/tables.py run PAPER/TABLE --data_folder "
-        "RECIPE=PATH`. A single one: the command below, in the recipe's folder, with "
-        "`--data_folder PATH`. `python utils/tables.py show PAPER/TABLE` has the published values "
-        "beside ours.", "## Tables", render(_tables(registry, runs, stock))]
+        "RECIPE=PATH`, with `--recipes A,B` on these corpora alone. A single one: the command "
+        "below, in the recipe's folder, with `--data_folder PATH`. `python utils/tables.py show "
+        "PAPER/TABLE` has the published values beside ours.",
+        "## Tables", render(_tables(registry, runs, stock))]
     for recipe, wanted in runs.items():
         if wanted:
             parts += [f"## {recipe}", f"[Its README]({recipe}/README.md)", _commands(wanted, stock)]

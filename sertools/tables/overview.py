@@ -7,8 +7,8 @@ from sertools.tables.data import Row, Run, Table
 from sertools.tables.status import Stock
 from sertools.tables.view import view
 
-LEGEND = ("rows: done / all that have a command; cells: published values known / all; GPU h: our "
-          "estimate for what is left.")
+LEGEND = ("kind: published, or a study that only this project defines; rows: done / all that have "
+          "a command; cells: published values known / all; GPU h: our estimate for what is left.")
 
 
 def rows_done(table: Table, stock: Stock) -> tuple[list[Row], list[Row]]:
@@ -66,16 +66,17 @@ def _hours(hours: float, open_: int) -> str:
 
 def listing(tables: list[Table], stock: Stock, narrow: bool = False) -> Sheet:
     """Return one line per table; a narrow one without the papers' numbers."""
-    sheet = Sheet("Tables", ["table", "title", "no.", "rows", "cells", "GPU h"], words=2)
+    sheet = Sheet("Tables", ["table", "title", "kind", "no.", "rows", "cells", "GPU h"],
+                  words=3)
     for table in tables:
         done, left = rows_done(table, stock)
         known, unknown = view(table, stock, count=False).known()
         sheet.rows.append([
-            table.name, table.title, table.number or "–",
+            table.name, table.title, table.kind, table.number or "–",
             f"{len(done)} / {len(done) + len(left)}" if done or left else "–",
             f"{known} / {known + unknown}" if known + unknown else "–",
             _hours(*hours_left([table], stock))])
     if narrow:
-        sheet = Sheet(sheet.title, [*sheet.header[:2], *sheet.header[3:]],
-                      [[*row[:2], *row[3:]] for row in sheet.rows], words=2)
+        sheet = Sheet(sheet.title, [*sheet.header[:3], *sheet.header[4:]],
+                      [[*row[:3], *row[4:]] for row in sheet.rows], words=3)
     return sheet

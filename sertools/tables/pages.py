@@ -14,6 +14,7 @@ from sertools.report.markdown import inline, render
 from sertools.report.tables import Table as Sheet
 from sertools.tables import cells
 from sertools.tables.data import Registry, Row, Run
+from sertools.tables.remarks import remarks
 from sertools.tables.render import code, grid
 from sertools.tables.status import Stock
 from sertools.tables.view import View, view
@@ -79,10 +80,8 @@ def section(found: View, recipe: str | None) -> str:
         lines += [f"| {inline(cells.system(row))} | {commands[row.name]} |" for row in found.rows
                   if commands[row.name]]
         parts.append("\n".join(lines))
-    remarks = [*cells.remarks(found), *_elsewhere(found, recipe)]
-    told = cells.sources(found)
-    remarks += [f"Sources: {'; '.join(told)}."] if told else []
-    parts.append("\n".join(f"* {inline(line)}" for line in remarks))
+    lines = [*remarks(found), *_elsewhere(found, recipe)]
+    parts.append("\n".join(f"* {inline(line)}" for line in lines))
     return "\n".join(["", "\n\n".join(part for part in parts if part), ""])
 
 
@@ -91,7 +90,7 @@ def _without_silent(found: View) -> Sheet:
     sheet = grid(found)
     if found.table.kind == "study" and not found.table.transposed:
         kept = [n for n in range(len(sheet.header))
-                if n == 0 or any(row[n] != cells.UNKNOWN for row in sheet.rows)]
+                if n == 0 or any(row[n] not in cells.SILENT for row in sheet.rows)]
         sheet = Sheet(sheet.title, [sheet.header[n] for n in kept],
                       [[row[n] for n in kept] for row in sheet.rows])
     return sheet

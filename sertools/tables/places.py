@@ -14,6 +14,7 @@ from sertools.recipe.tree import LOADER
 Keys = tuple[str | int, ...]
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 """Names of rows and columns: they are typed on command lines and in files."""
+HYPHEN = re.compile(r"\w-$")
 
 
 class Source:
@@ -32,7 +33,9 @@ class Source:
         self.broken = True
         """Whether it is no YAML at all; what lacks in it is then not told."""
         try:
-            node = yaml.compose(path.read_text(encoding="utf-8"), LOADER)
+            text = path.read_text(encoding="utf-8")
+            self.written = text.splitlines()
+            node = yaml.compose(text, LOADER)
             self.value = None if node is None else self._plain(node, ())
             self.broken = False
         except (OSError, UnicodeDecodeError) as error:
@@ -48,6 +51,7 @@ class Source:
         if isinstance(node, yaml.SequenceNode):
             return [self._plain(item, (*path, n)) for n, item in enumerate(node.value)]
         if not isinstance(node, yaml.MappingNode):
+            self._folds(node, path)
             return yaml.SafeLoader("").construct_object(node)
         yaml.SafeLoader("").flatten_mapping(node)
         found: dict[str, Any] = {}
@@ -59,6 +63,16 @@ class Source:
             if twice:
                 self.fault((*path, name), "is given twice")
         return found
+
+    def _folds(self, node: yaml.Node, path: Keys) -> None:
+        """Note lines of a text that end with a hyphen: YAML puts a blank into the word."""
+        for number in range(node.start_mark.line, node.end_mark.line):
+            line = self.written[number].strip()
+            if HYPHEN.search(line) and not line.startswith("#"):
+                self.faults.append(
+                    f"{self.shown}:{number + 1}: {'.'.join(map(str, path))}: a line may not end "
+                    f"with the hyphen of {line.split()[-1]}: a blank would follow it")
+                return
 
     def fault(self, path: Keys, text: str) -> None:
         """Note what is wrong at a path of keys."""

@@ -12,7 +12,8 @@ from sertools.report.tables import Table as Sheet
 from sertools.tables import cells
 from sertools.tables.data import Row, Run
 from sertools.tables.latex import latex_table
-from sertools.tables.view import View
+from sertools.tables.remarks import flags, remarks, warnings
+from sertools.tables.view import Entry, View
 
 FORMATS = ("markdown", "latex", "csv")
 GENERATED = "<!-- Made by code from sertools/tables and results.json; do not edit. -->"
@@ -37,29 +38,35 @@ def grid(view: View) -> Sheet:
     return Sheet(title(view), header, rows)
 
 
-def details(view: View) -> Sheet:
-    """Return one line per cell that has a score of ours, without columns that say nothing.
+def details(view: View) -> list[Sheet]:
+    """Return one line per cell that has a score of ours: those beside a published value, then the
+    others; without columns that say nothing, and without what is counted and not published.
 
-    What is counted is there only where a published value stands beside it.
+    A difference is that of `over folds` and `published`.
     """
     header = ["system", "column", "published", "ours [95 %]", "over folds", "std over seeds",
               "difference", "from"]
-    sheet = Sheet("Ours beside the published", header, words=2)
+    beside = Sheet("Ours beside the published", header, words=2)
+    alone = Sheet("Ours", header, words=2)
     for entry in view.entries.values():
-        ours, column = entry.ours, entry.column
-        if ours is None or (column.computed and entry.published is None):
-            continue
-        origin = "counted" if column.computed else "repository" if ours.committed else "here"
-        sheet.rows.append([
-            cells.system(entry.row), column.title, cells.published(column, entry.published),
+        if entry.ours and entry.published:
+            beside.rows.append(_detail(entry))
+        elif entry.ours and not entry.column.computed:
+            alone.rows.append(_detail(entry))
+    return [_without_silent(sheet) for sheet in (beside, alone) if sheet.rows]
+
+
+def _detail(entry: Entry) -> list[str]:
+    ours, column = entry.ours, entry.column
+    origin = "counted" if column.computed else "repository" if ours.committed else "here"
+    return [cells.system(entry.row), column.title, cells.published(column, entry.published),
             cells.score(column, ours), cells.spread(column, ours.fold_mean, ours.fold_std),
-            cells.value(column, ours.seed_std), cells.difference(entry), origin])
-    return _without_silent(sheet)
+            cells.value(column, ours.seed_std), cells.difference(entry), origin]
 
 
 def _without_silent(sheet: Sheet) -> Sheet:
     kept = [n for n in range(len(sheet.header))
-            if n < sheet.words or any(row[n] != cells.UNKNOWN for row in sheet.rows)]
+            if n < sheet.words or any(row[n] not in cells.SILENT for row in sheet.rows)]
     return Sheet(sheet.title, [sheet.header[n] for n in kept],
                  [[row[n] for n in kept] for row in sheet.rows], sheet.words)
 
@@ -113,11 +120,10 @@ def markdown(views: list[View], heading: str | None = None) -> str:
     parts = [GENERATED, *([f"# {heading}"] if heading else [])]
     for view in views:
         parts += [f"## {inline(title(view))}", render(grid(view))]
-        parts += [f"* {inline(line)}" for line in cells.remarks(view)]
-        told = cells.sources(view)
-        parts += [f"* Sources: {inline('; '.join(told))}."] if told else []
-        scores, made = details(view), runs(view)
-        parts += [render(scores)] if scores.rows else []
+        parts += [f"* {inline(line)}" for line in remarks(view)]
+        made = runs(view)
+        for sheet in details(view):
+            parts += [f"{sheet.title}:", render(sheet)]
         parts += [_with_code(made)] if made.rows else []
     return _joined(parts)
 
@@ -146,22 +152,36 @@ def to_csv(views: list[View]) -> str:
     """Return one line per cell with all digits."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["table", "row", "column", "recipe", "metric", "published", "published_std",
-                     "source", "user", "ours", "low", "high", "mean_over_folds", "std_over_folds",
-                     "std_over_seeds", "difference", "not_comparable", "state", "command"])
+    writer.writerow([
+        "table", "row", "column", "recipe", "metric", "published", "published_std",
+        "published_protocol", "source", "note", "user", "ours", "low", "high", "mean_over_folds",
+        "std_over_folds", "std_over_seeds", "our_protocol", "flags", "warnings",
+        "in_domain_pretraining", "difference", "not_comparable", "state", "command"])
     for view in views:
         for entry in view.entries.values():
             cell, ours, run = entry.published, entry.ours, entry.run
             writer.writerow([
                 view.table.name, entry.row.name, entry.column.name, entry.column.recipe,
                 entry.column.metric or entry.column.computed,
-                *((cell.value, cell.std, cell.source, "yes" if cell.user else "no") if cell
-                  else (None,) * 4),
+                *((cell.value, cell.std, cell.protocol or view.table.published_protocol,
+                   cell.source, cell.note, _yes(cell.user)) if cell else (None,) * 6),
                 *((ours.pooled, ours.low, ours.high, ours.fold_mean, ours.fold_std, ours.seed_std)
                   if ours else (None,) * 6),
+                *(_said(entry) if ours and entry.results else (None,) * 4),
                 entry.difference, entry.apart, view.stock.standing(run).state if run else None,
                 run.command if run else None])
     return buffer.getvalue()
+
+
+def _said(entry: Entry) -> tuple[str, str, str, str]:
+    """Return protocol, flags, warnings, and whether the corpus was pretrained on."""
+    protocol = entry.results["protocol"]
+    return (protocol["protocol"], "; ".join(flags(entry.results)),
+            "; ".join(warnings(entry.results)), _yes(protocol.get("in_domain_pretraining")))
+
+
+def _yes(whether: bool | None) -> str:
+    return "yes" if whether else "no"
 
 
 def written(views: list[View], form: str, heading: str | None = None) -> str:
@@ -169,6 +189,6 @@ def written(views: list[View], form: str, heading: str | None = None) -> str:
     if form == "markdown":
         return markdown(views, heading)
     if form == "latex":
-        return "\n\n".join(latex_table(view.table.name, grid(view), cells.remarks(view))
+        return "\n\n".join(latex_table(view.table.name, grid(view), remarks(view))
                            for view in views) + "\n"
     return to_csv(views)

@@ -19,6 +19,8 @@ def run_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `run`."""
     parser.add_argument("table", help="paper/table")
     parser.add_argument("--rows", metavar="A,B", help="only these rows (by name)")
+    parser.add_argument("--recipes", metavar="A,B", help="only these recipes' columns, such as "
+                        "those whose corpora you have")
     parser.add_argument("--data_folder", "--data-folder", action="append", default=[],
                         metavar="RECIPE=PATH", help="where a recipe's official release lies")
     parser.add_argument("--data", type=Path, metavar="FILE", help="YAML file of recipe: path")
@@ -45,6 +47,7 @@ def run_table(table: Table, options: argparse.Namespace) -> int:
     extra = read_extra(options.further)
     data = data_folders(options)
     rows = row_names(options.rows)
+    table = of_recipes(table, options.recipes)
     queue = None
     if options.slurm and not options.dry_run:
         from sertools.tables.slurm import Queue, Settings
@@ -91,12 +94,33 @@ def row_names(words: str | None) -> list[str] | None:
     Raises:
         ConfigError: there is no name in it.
     """
+    return _names(words, "--rows: names of rows are expected, such as --rows first,second")
+
+
+def _names(words: str | None, expected: str) -> list[str] | None:
     if words is None:
         return None
     names = [word.strip() for word in words.split(",") if word.strip()]
     if not names:
-        raise ConfigError("--rows: names of rows are expected, such as --rows first,second")
+        raise ConfigError(expected)
     return names
+
+
+def of_recipes(table: Table, words: str | None) -> Table:
+    """Return the table with the columns of --recipes alone; None: all.
+
+    Raises:
+        ConfigError: no column has one of these recipes.
+    """
+    names = _names(words, "--recipes: names of recipes are expected, such as --recipes emodb,urdu")
+    if names is None:
+        return table
+    known = list(dict.fromkeys(column.recipe for column in table.columns if column.recipe))
+    wrong = [name for name in names if name not in known]
+    if wrong:
+        raise ConfigError(f"{table.name} has no column of {', '.join(wrong)}",
+                          remedy=f"its recipes are {', '.join(known) or 'none'}")
+    return table.only(names)
 
 
 def _check_gpus(gpus: tuple[str, ...]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,9 +112,15 @@ def todo(table: Table, rows: list[str] | None, stock: Stock, data: dict[str, Pat
     left = [run for run in wanted if run not in done and run not in elsewhere]
     # An option that is no key names no other experiment: those that are done may not hide it.
     problems = faults(stock.egs, list(wanted) if extra.options else left)
-    problems = problems if problems or lenient else _lacking(stock.egs, left, data)
     if problems:
         raise ConfigError(f"{table.name} cannot be run; nothing was started", problems)
+    lacking = {} if lenient else _lacking(stock.egs, left, data)
+    if lacking:
+        rest = [recipe for recipe in dict.fromkeys(run.recipe for run in table.runs(rows))
+                if _whole(recipe, wanted, left, lacking)]
+        raise ConfigError(
+            f"{table.name} cannot be run; nothing was started", list(lacking.values()),
+            remedy=f"`--recipes {','.join(rest)}` runs the rest" if rest else None)
     return Todo(tuple(_task(stock.egs, run, wanted[run], data, extra) for run in left),
                 tuple(done), elsewhere)
 
@@ -163,13 +169,23 @@ def _unchanged(egs: Path, need: Run, extra: Extra) -> Run:
     return Run(need.recipe, need.config, _merged(need.options, kept))
 
 
-def _lacking(egs: Path, runs: list[Run], data: dict[str, Path]) -> list[str]:
+def _lacking(egs: Path, runs: list[Run], data: dict[str, Path]) -> dict[str, str]:
+    """Return recipe -> what lacks of its data."""
     recipes = list(dict.fromkeys(run.recipe for run in runs
                                  if run.recipe in data or resolve(egs, run).needs_data))
-    lacking = [f"{recipe}: where is its official release? --data_folder {recipe}=FOLDER"
-               for recipe in recipes if recipe not in data]
-    return lacking + [f"{recipe}={data[recipe]}: there is no such folder" for recipe in recipes
-                      if recipe in data and not data[recipe].is_dir()]
+    lacking = {recipe: f"{recipe}: where is its official release? --data_folder {recipe}=FOLDER"
+               for recipe in recipes if recipe not in data}
+    return lacking | {recipe: f"{recipe}={data[recipe]}: there is no such folder"
+                      for recipe in recipes if recipe in data and not data[recipe].is_dir()}
+
+
+def _whole(recipe: str, wanted: dict[Run, list[Run]], left: list[Run],
+           lacking: Container[str]) -> bool:
+    """Return whether there is something to run of a recipe, and no data of it or before it lack."""
+    found = [run for run in left if run.recipe == recipe]
+    for run in found:  # grows
+        found += [need for need in wanted[run] if need in left and need not in found]
+    return bool(found) and not any(run.recipe in lacking for run in found)
 
 
 def _task(egs: Path, run: Run, needs: list[Run], data: dict[str, Path], extra: Extra) -> Task:

@@ -26,6 +26,11 @@ class Ours:
     committed: bool = False
     """Whether it is a result in the repository rather than a run here."""
 
+    @property
+    def compared(self) -> float | None:
+        """Return what a published value is compared with, which is a mean over folds itself."""
+        return self.fold_mean if self.exact is None else self.pooled
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -39,13 +44,18 @@ class Entry:
     results: dict[str, Any] | None
     apart: str | None
     """Why the two may not be compared."""
+    printed: bool
+    """Whether a paper prints a value here, known or not: not in a study, nor in rows and columns
+    of our own."""
 
     @property
     def difference(self) -> float | None:
-        """Return ours minus the published value; None if one lacks or they stand apart."""
-        if self.published is None or self.ours is None or self.ours.pooled is None or self.apart:
+        """Return our mean over folds (of what is counted: the number) minus the published value;
+        None if one lacks or they stand apart."""
+        if self.published is None or self.ours is None or self.apart:
             return None
-        return self.ours.pooled - self.published.value
+        mine = self.ours.compared
+        return None if mine is None else mine - self.published.value
 
     @property
     def exact(self) -> bool | None:
@@ -57,9 +67,8 @@ class Entry:
 
     @property
     def unknown(self) -> bool:
-        """Return whether a paper has a value here that is not known; it has none of our own."""
-        ours = self.row.small or self.row.own or self.column.own
-        return self.published is None and not ours
+        """Return whether a paper has a value here that is not known."""
+        return self.published is None and self.printed
 
 
 @dataclass(frozen=True)
@@ -108,19 +117,20 @@ def view(table: Table, stock: Stock, keep: Callable[[Column], bool] = lambda col
 
 def _entry(table: Table, row: Row, column: Column, stock: Stock, count: bool) -> Entry:
     published = row.cells.get(column.name)
+    printed = table.kind == "published" and not (row.small or row.own or column.own)
     if column.recipe is None:
         ours = None
         if column.computed and row.preset and count:
             number = counted(row.preset, column.computed)
             ours = Ours(number / MILLION, exact=round(number))
-        return Entry(row, column, published, ours, None, None, None)
+        return Entry(row, column, published, ours, None, None, None, printed)
     run = row.run(column)
     results = stock.results(row, column.recipe, run)
     ours = _score(column, results)
     if ours and (run is None or stock.standing(run).results is None):
         ours = Ours(**{**ours.__dict__, "committed": True})
     return Entry(row, column, published, ours, run, results,
-                 _apart(table, row, published, results) if ours else None)
+                 _apart(table, row, published, results) if ours else None, printed)
 
 
 def _score(column: Column, results: dict[str, Any] | None) -> Ours | None:

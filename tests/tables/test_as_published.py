@@ -55,6 +55,27 @@ def test_its_values_compare_where_those_of_the_first_do_not(bench, capsys):
     assert apart not in capsys.readouterr().out
 
 
+def test_a_users_values_reach_it(bench, tmp_path):
+    from sertools.tables.published import with_published
+
+    with_second(bench)
+    file, registry = tmp_path / "mine.yaml", bench.registry()
+    file.write_text("p/t_as_published: {broken: {second: {value: 55, source: mine}}}\n"
+                    "p/t: {wide: {ua: {value: 69.1, source: mine}}}\n")
+    cells = {table.name: {row.name: row.cells for row in table.rows}
+             for table in with_published(registry, file).tables}
+    for name in ("p/t", "p/t_as_published"):
+        assert cells[name]["wide"]["ua"].value == 69.1 and cells[name]["wide"]["ua"].user
+    assert cells["p/t_as_published"]["broken"]["second"].value == 55
+    assert "second" not in cells["p/t"]["broken"], "given for the second alone"
+    file.write_text("p/t_as_published: {wide: {ua: {value: 68, source: mine}}}\n"
+                    "p/t: {wide: {ua: {value: 69.1, source: mine}}}\n")
+    with pytest.raises(ConfigError) as caught:
+        with_published(registry, file)
+    assert caught.value.problems == ["mine.yaml:1: p/t_as_published.wide.ua: 68 contradicts 69.1, "
+                                     "which you give for p/t; it holds for both"]
+
+
 @pytest.mark.parametrize("wrong, fault", [
     (("toy: {protocol: paper, width: 4}", "toy: {width: 4}"), "protocol: paper is expected among"),
     (("toy: {protocol: paper, width: 4}", "toys: {protocol: paper}"), "toy is missing"),

@@ -120,6 +120,36 @@ def test_a_users_values_are_added_and_marked(bench, tmp_path, capsys, monkeypatc
     assert line.split()[-4:] == ["4", "/", "8", "7"], "cells known of all; hours left"
 
 
+@pytest.mark.parametrize("metric, value, fault", [
+    ("UA", 0.705, "0.705 looks like a share; in percent it is 70.5"),
+    ("UA", 705, "percent from 0 to 100 are expected, not 705"),
+    ("CCC_valence", 70.5, "a value from -1 to 1 is expected, not 70.5"),
+    ("MAE_valence", -0.1, "a value of at least 0 is expected, not -0.1"),
+])  # fmt: skip
+def test_values_keep_the_scale_of_their_column(bench, tmp_path, capsys, metric, value, fault):
+    text = bench.table.read_text().replace("metric: UA, part", f"metric: {metric}, part")
+    file = tmp_path / "mine.yaml"
+    cell = f"{{value: {value}, source: a page}}"
+    bench.table.write_text(text)
+    file.write_text(f"p/t: {{first: {{second: {cell}}}}}\n")
+    assert bench.main("list", "--published", file) == 2, "of a user"
+    assert f"mine.yaml:1: p/t.first.second.value: {fault}" in capsys.readouterr().err
+    bench.table.write_text(text.replace("    cells:\n", f"    cells:\n      second: {cell}\n", 1))
+    assert bench.main("list") == 2, "and of those that come with sertools"
+    assert f"rows[1].cells.second.value: {fault}" in capsys.readouterr().err
+
+
+def test_a_line_that_ends_with_a_hyphen_is_refused(bench, capsys):
+    bench.table.write_text(bench.table.read_text().replace(
+        "columns:\n", "note: >-\n  Other toys-\n  have beaten Toy-\n  CLAP - hardly.\ncolumns:\n"))
+    assert bench.main("list") == 2
+    assert ("p/t.yaml:6: note: a line may not end with the hyphen of toys-: a blank would follow it"
+            in capsys.readouterr().err)
+    bench.table.write_text(bench.table.read_text().replace("toys-\n  have", "toys have").replace(
+        "Toy-\n  CLAP -", "Toy-CLAP -\n "))
+    assert bench.the_table().note == "Other toys have beaten Toy-CLAP - hardly."
+
+
 def test_a_users_value_must_not_contradict(bench, tmp_path, capsys):
     file = tmp_path / "mine.yaml"
     file.write_text("p/t:\n  first:\n    ua: {value: 71, source: me}\n    wa: {value: 1}\n"

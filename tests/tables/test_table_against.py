@@ -48,7 +48,8 @@ def test_a_difference_is_one_or_none_is_shown(made, capsys):
     assert "First minus First, wide" in out
     assert "50.00" in out and "[50.0, 50.0]" in out and "higher" in out and "4 speakers" in out
     assert made.main("compare", "p/t", "wide", "first", "--metric", "UA") == 0
-    assert "lower" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "lower" in out and "A difference is called one where p is below 0.05." in out
     assert made.main("compare", "p/t", "wide", "broken") == 0
     assert "no difference shown" in capsys.readouterr().out
 
@@ -63,6 +64,7 @@ def test_a_further_test_part_is_compared_on_its_own(made, capsys):
     # of joy 1 of 2 and of rage 1 of 2 against 2 of 2 and 1 of 2: UA 0.50 against 0.75
     assert second.startswith("toy test2") and " -25.00 " in second and "2 speakers" in second
     assert " 0.00" in main and "4 speakers" in main and "no difference shown" in main
+    assert lines[-1].endswith("A difference is called one where Holm's p is below 0.05.")
     predicted(made, "broken", 4)
     assert made.main("compare", "p/t", "first", "broken") == 0
     out = capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import time
 
@@ -137,6 +138,38 @@ def test_nothing_starts_when_something_is_wrong(bench, capsys, words, told):
     assert bench.main("run", "p/t", *words, *data) == 2
     assert told in capsys.readouterr().err
     assert bench.ran() == [] and not (bench.toy / "exp").exists()
+
+
+def test_the_corpora_that_are_there_run_without_the_others(bench, capsys):
+    shutil.copytree(bench.toy, bench.egs / "doll")
+    (bench.egs / "doll/hparams/first.yaml").write_text(
+        (bench.toy / "hparams/broken.yaml").read_text())  # its release is asked for
+    bench.table.write_text(bench.table.read_text().replace(
+        "rows:\n", "  - {name: doll, title: Doll, recipe: doll, metric: UA}\nrows:\n", 1))
+    assert bench.main("run", "p/t", *bench.data()) == 2
+    err = capsys.readouterr().err
+    assert "doll: where is its official release? --data_folder doll=FOLDER" in err
+    assert "`--recipes toy` runs the rest" in err and bench.ran() == []
+    assert bench.main("run", "p/t", "--rows", "first") == 2
+    assert "`--recipes toy` runs the rest" in capsys.readouterr().err
+    assert bench.main("run", "p/t", "--rows", "broken") == 2
+    assert "runs the rest" not in capsys.readouterr().err, "of both the release lacks"
+    assert bench.main("run", "p/t", "--recipes", "toy", *bench.data()) == 0
+    assert bench.ran() == ["first 8 -", "first 16 -", "broken 8 -"]
+    assert not (bench.egs / "doll/exp").exists()
+    for words, told in (("dolls", "p/t has no column of dolls"), (",", "names of recipes are")):
+        assert bench.main("run", "p/t", "--recipes", words) == 2
+        assert told in capsys.readouterr().err
+
+
+def test_a_recipe_is_not_the_rest_if_what_it_needs_lacks_data(bench, capsys):
+    shutil.copytree(bench.toy, bench.egs / "doll")
+    bench.table.write_text(bench.table.read_text().replace(
+        "    options: {width: 16}\n",
+        "    options: {width: 16}\n    needs: [{recipe: doll, config: broken}]\n"))
+    assert bench.main("run", "p/t", "--rows", "wide", *bench.data()) == 2
+    err = capsys.readouterr().err
+    assert "doll: where is its official release?" in err and "runs the rest" not in err
 
 
 def test_folders_of_data_may_stand_in_a_file(bench):

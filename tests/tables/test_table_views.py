@@ -43,7 +43,8 @@ def entries_of(bench):
 def test_ours_stand_beside_the_published(made, capsys):
     found, entries = entries_of(made)
     first = entries["first", "ua"]
-    assert first.ours.pooled == pytest.approx(72.0) and first.difference == pytest.approx(1.5)
+    assert first.ours.pooled == pytest.approx(72.0)
+    assert first.difference == pytest.approx(71.0 - 70.5), "over folds, as the published value"
     assert entries["first", "second"].ours.pooled == pytest.approx(36.0), "another test part"
     assert entries["first", "second"].difference is None
     assert found.known() == (3, 5)
@@ -55,9 +56,15 @@ def test_ours_stand_beside_the_published(made, capsys):
     out = capsys.readouterr().out
     assert "p/t, table 2: Toys, 100 % wood" in out
     lines = [re.split(r"  +", line.strip()) for line in out.splitlines()]
-    assert ["First", "70.50; ours 72.00 [67.0, 76.0]", "—; ours 36.00 [67.0, 76.0]"] in lines
-    assert ["First", "Toy_UA", "70.50", "72.00 [67.0, 76.0]", "71.00 ± 2.00", "1.00", "+1.50",
+    assert ["First", "70.50; ours 72.00 [67.0, 76.0], folds 71.00",
+            "—; ours 36.00 [67.0, 76.0]"] in lines
+    assert ["First", "Toy_UA", "70.50", "72.00 [67.0, 76.0]", "71.00 ± 2.00", "1.00", "+0.50",
             "here"] in lines
+    assert ("Differences: our mean over folds less the published value, which is one; a cell has "
+            "it behind folds.") in out
+    assert "Sources: arXiv 2312.00001, table 2." in out
+    beside, alone = out.index("Ours beside the published"), out.index("\nOurs\n")
+    assert beside < alone < out.rindex("First, wide  Toy_UA"), "nothing is published beside it"
     assert ["Broken", "Toy_UA", "81.00", "50.00 [45.0, 54.0]", "49.00 ± 2.00", "1.00", "†",
             "here"] in lines
     assert ["Others' system, 50 %", "66.25 ± 1.50", "—"] in lines
@@ -75,13 +82,13 @@ def test_list_counts_rows_cells_and_hours(bench, capsys):
         return re.split(r"  +", out.splitlines()[2])[2:], out
 
     cells, out = line()
-    assert cells == ["2", "0 / 3", "3 / 8", "7"]
+    assert cells == ["published", "2", "0 / 3", "3 / 8", "7"]
     assert ("Total: 1 tables, 3 different runs; 0 done, 3 left, 7 GPU hours." in out)
     text = bench.table.read_text().replace("title: Toys", "title: Again")
     (bench.papers / "p/u.yaml").write_text(text.replace("{width: 16}", "{width: 24}"))
     bench.main("run", "p/t", "--rows", "first")
     cells, out = line()
-    assert cells == ["2", "1 / 3", "3 / 8", "5"]
+    assert cells == ["published", "2", "1 / 3", "3 / 8", "5"]
     assert ("Total: 2 tables, 4 different runs; 1 done, 3 left, 6 GPU hours." in out), (
         "what tables share counts once: broken 4, wide 1 and 1")
     assert bench.main("list", "--paper", "q") == 2
@@ -212,7 +219,7 @@ def test_a_recipes_own_page(made, capsys):
     assert made.main("write", "--recipe", "toy", "--out", out) == 0
     text = out.read_text()
     assert "# Tables of toy" in text and "## p/t, table 2: Toys, 100 % wood" in text
-    assert "| First | 70.50; ours 72.00 [67.0, 76.0] |" in text
+    assert "| First | 70.50; ours 72.00 [67.0, 76.0], folds 71.00 |" in text
     assert made.main("write", "--recipe", "toys") == 2
     assert made.main("write") == made.main("write", "p/t", "--recipe", "toy") == 2
     assert "name a table, or a recipe" in capsys.readouterr().err
