@@ -151,13 +151,13 @@ def test_rows_are_found_and_differ():
 
 def test_files_of_the_main_comparison_are_in_all_corpora():
     for corpus in ("meld", "cremad"):
-        for file in ("vesper4", "vesper12", "vesper_baseline"):
+        for file in ("vesper4", "vesper12", "vesper_baseline", "vesper_released"):
             assert (EGS / corpus / f"hparams/{file}.yaml").is_file()
 
 
 def test_published_sizes_are_beside_those_of_our_code():
     rows = TABLES["sizes"].rows
-    assert len(rows) == 11 and sum(bool(row.cells) for row in rows) == 9
+    assert len(rows) == 11 and sum(bool(row.cells) for row in rows) == 10
     for row in rows:
         millions = describe(row.preset)["parameters"] / 1e6
         if row.name.startswith("vesper"):
@@ -181,11 +181,14 @@ def test_depths_have_the_sizes_of_our_code():
 
 
 def test_masked_shares_are_those_that_are_drawn():
-    generator = torch.Generator().manual_seed(1)
-    time = torch.arange(80000) / 16000
-    speed, phase = torch.rand(2, 128, 1, generator=generator)
-    loud = 0.5 + 0.5 * torch.sin(2 * torch.pi * ((1 + 3 * speed) * time + phase))
-    energy = frame_energy(torch.randn(128, 80000, generator=generator) * loud**2, 249, 400, 320)
+    """Noise whose loudness swings one to four times a second, 512 utterances of 5 s."""
+    generator, time = torch.Generator().manual_seed(1), torch.arange(80000) / 16000
+    energies = []
+    for _ in range(16):
+        speed, phase = torch.rand(2, 32, 1, generator=generator)
+        loud = 0.5 + 0.5 * torch.sin(2 * torch.pi * ((1 + 3 * speed) * time + phase))
+        wave = torch.randn(32, 80000, generator=generator) * loud**2
+        energies.append(frame_energy(wave, 249, 400, 320))
     tables = TABLES["masks"], TABLES["spans"]
     said = [(options_of(arguments_of(table, row, "iemocap")),
              [row.cells[f"{size}_share"].value for size in ("small", "large")])
@@ -197,7 +200,7 @@ def test_masked_shares_are_those_that_are_drawn():
         rule = {name.removeprefix("mask_"): int(value) if value.isdigit() else value
                 for name, value in words.items()}
         drawn = [draw_masks(part, torch.full((32,), 249), MaskRule(**rule), generator)
-                 for part in energy.split(32)]
+                 for part in energies]
         for share, masks in zip(shares, zip(*drawn, strict=True), strict=True):
             mean = torch.cat(masks).float().mean().item()
-            assert mean == pytest.approx(share, abs=0.02), options
+            assert round(mean, 2) == share, (options, mean)
