@@ -90,7 +90,7 @@ def test_a_study_has_no_unknown_published_values(bench, capsys):
     assert "| First, wide | not run | not run |" in out
     assert "| Others' system, 50 % | 66.25 ± 1.50 |  |" in out, "no command, and nothing to know"
     assert bench.main("list") == 0
-    assert capsys.readouterr().out.splitlines()[2].split()[5:8] == ["wood", "study", "2"]
+    assert capsys.readouterr().out.splitlines()[2].split()[4:7] == ["wood", "study", "2"]
 
 
 def test_a_column_of_ours_has_no_unknown_published_values(bench, capsys):
