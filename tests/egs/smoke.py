@@ -6,6 +6,7 @@ run's own configuration, so that a new row needs nothing here.
 
 import copy
 import functools
+import importlib
 import json
 import re
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy
+import sertools.stages
 import soundfile
 import tiny_models
 import yaml
@@ -77,6 +79,7 @@ class Outcome:
     @property
     def pretrained(self) -> Path:
         """Return the folder of the pretraining that it makes or shares."""
+        importlib.reload(sertools.stages)  # its modules hide factories of the same name
         recipe = recipe_of(self.folder.parents[1])
         return recipe.plan(self.words)[0].places.shared / "pretrain"
 
