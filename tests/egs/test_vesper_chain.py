@@ -139,7 +139,7 @@ def test_killed_anywhere_it_ends_the_same(fresh, finished, tmp_path, seed):
     for _ in range(8):
         killed += kill_after(recipe, draw.choice(points), draw.random() ** 2)
     run_recipe(recipe, *SMALL)
-    assert killed >= 4
+    assert killed >= 2, "else nothing was proven"
     assert what_counts(recipe) == what_counts(finished[0])
 
 

@@ -204,7 +204,7 @@ def ours(preset: str, layers: int | None = None, **more: int) -> Callable[[str, 
 
 
 EXPERIMENTS = (
-    ("^vesper_small", ours("emotion2vec_small", 2)),
+    ("^vesper(_small|$)", ours("emotion2vec_small", 2)),
     (r"^vesper\d", ours("vesper4", conv_dim=CONV, position_kernel=16, position_groups=4)),
     ("^emotion2vec_base", ours("emotion2vec_base", conv_dim=CONV)),
     ("^emotion2vec", ours("emotion2vec_small")),
