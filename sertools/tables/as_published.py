@@ -17,7 +17,7 @@ from sertools.tables.places import Source
 Options = tuple[tuple[str, str], ...]
 
 ONE = "as_published"
-"""The key; with a dash before it, the end of the second table's name."""
+"""The key; with an underscore before it, the end of the second table's name."""
 KEYS = ("note", "options")
 
 
