@@ -125,13 +125,13 @@ def test_results_in_the_repository_were_made_by_the_rows_commands():
                 words = shlex.split(command.replace(" --data_folder DATA_FOLDER", ""))
                 mine = ["python", "run.py", *run.arguments]
                 if table.name == "vesper/small":  # whose students lay in folders of shorter names
-                    words, mine = words[:-1], mine[:-1]
+                    words, mine = [*words[:-1], "-"], [*mine[:-1], "-"]
                 if table.paper == "gemoclap":  # on a CPU; a note says where seeds are fewer
                     told = json.loads(file.read_text())["coverage"]["seeds_counted"]
                     declared = json.loads(dict(run.options).get("seeds", "[1]"))
                     assert told == declared or row.note and "seed" in row.note, row.name
                     words, mine = without(words), without(mine)
-                assert words == mine, (table.name, row.name)
+                assert without(words, ()) == without(mine, ()), (table.name, row.name)
                 looked += 1
     assert looked > 60
 
